@@ -1,0 +1,59 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// ErrLocked is returned by TryLock when another process holds the lock.
+var ErrLocked = errors.New("locked by another process")
+
+// A Lock is a flock(2) on a file. The kernel drops it when its holder dies, so a lock is never stale and the answer
+// to "is anybody there?" is always true. Children do not inherit it: the descriptor is close-on-exec.
+type Lock struct{ f *os.File }
+
+// LockFile waits for the exclusive lock on name, which is made where missing.
+func LockFile(name string) (*Lock, error) { return lock(name, syscall.LOCK_EX) }
+
+// RLockFile waits for a shared lock on name.
+func RLockFile(name string) (*Lock, error) { return lock(name, syscall.LOCK_SH) }
+
+// TryLock takes the exclusive lock on name or answers ErrLocked at once.
+func TryLock(name string) (*Lock, error) { return lock(name, syscall.LOCK_EX|syscall.LOCK_NB) }
+
+func lock(name string, how int) (*Lock, error) {
+	for {
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		for {
+			if err = syscall.Flock(int(f.Fd()), how); !errors.Is(err, syscall.EINTR) {
+				break
+			}
+		}
+		if err != nil {
+			f.Close()
+			if errors.Is(err, syscall.EWOULDBLOCK) {
+				return nil, fmt.Errorf("lock %s: %w", name, ErrLocked)
+			}
+			return nil, fmt.Errorf("lock %s: %w", name, err)
+		}
+		// The former holder may have removed the file between our open and our lock: then ours is the lock on a
+		// name that nobody else can find, and the next comer would hold another.
+		if onDisk, err := os.Stat(name); err == nil {
+			if held, err := f.Stat(); err == nil && os.SameFile(onDisk, held) {
+				return &Lock{f}, nil
+			}
+		}
+		f.Close()
+	}
+}
+
+// Remove unlinks the file and releases the lock; whoever waits for it locks a fresh file.
+func (l *Lock) Remove() error { return errors.Join(os.Remove(l.f.Name()), l.f.Close()) }
+
+// Unlock releases the lock and leaves the file.
+func (l *Lock) Unlock() error { return l.f.Close() }

@@ -1,0 +1,124 @@
+// Package state is how minipod keeps anything on disk: folders found once, records written atomically, locks that
+// die with their holder.
+//
+// Three rules make kill -9 harmless at any moment. A file appears whole or not at all (WriteFile). A lock is a
+// flock on an open descriptor, so the kernel drops it when the last holder dies (Lock). What is half-made lives
+// under a name that no reader looks at, and the next command that holds the lock removes it.
+//
+// We write these sixty lines ourselves rather than link renameio and flock: they run before main in `minipod run`,
+// where each linked package is weighed.
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+)
+
+// Dirs are the folders of one user's minipod. All are absolute. They are made with mode 0700: the trees below hold
+// set-uid files of images, which no other user of the machine may execute.
+type Dirs struct {
+	Data   string // images, layers, containers, volumes; $MINIPOD_ROOT, else $XDG_DATA_HOME/minipod
+	Run    string // sockets and locks that a reboot may clear; $XDG_RUNTIME_DIR/minipod, else Data/run
+	Config string // config.json; $XDG_CONFIG_HOME/minipod
+}
+
+// Images, Layers, Containers, Volumes and Tmp are the folders below Data.
+func (d Dirs) Images() string     { return filepath.Join(d.Data, "images") }
+func (d Dirs) Layers() string     { return filepath.Join(d.Data, "layers") }
+func (d Dirs) Containers() string { return filepath.Join(d.Data, "containers") }
+func (d Dirs) Volumes() string    { return filepath.Join(d.Data, "volumes") }
+func (d Dirs) Tmp() string        { return filepath.Join(d.Data, "tmp") }
+
+// Find returns the folders that the environment names; getenv is os.Getenv but for tests. Nothing is made.
+func Find(getenv func(string) string) (Dirs, error) {
+	home := getenv("HOME")
+	under := func(variable, fallback string) (string, error) {
+		if v := getenv(variable); filepath.IsAbs(v) { // the XDG specification: relative values are ignored
+			return filepath.Join(v, "minipod"), nil
+		}
+		if !filepath.IsAbs(home) {
+			return "", hint.Wrap(fmt.Errorf("find minipod's folders: neither $%s nor $HOME is an absolute path", variable), "set HOME")
+		}
+		return filepath.Join(home, fallback, "minipod"), nil
+	}
+	var d Dirs
+	var err error
+	if d.Data = getenv("MINIPOD_ROOT"); d.Data == "" {
+		if d.Data, err = under("XDG_DATA_HOME", ".local/share"); err != nil {
+			return Dirs{}, err
+		}
+	} else if d.Data, err = filepath.Abs(d.Data); err != nil {
+		return Dirs{}, fmt.Errorf("find minipod's folders: %w", err)
+	}
+	d.Run = filepath.Join(d.Data, "run")
+	if v := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(v) && getenv("MINIPOD_ROOT") == "" {
+		d.Run = filepath.Join(v, "minipod")
+	}
+	if d.Config, err = under("XDG_CONFIG_HOME", ".config"); err != nil && getenv("MINIPOD_ROOT") == "" {
+		return Dirs{}, err
+	}
+	return d, nil
+}
+
+// Make makes dir and its parents, dir itself with mode 0700.
+func Make(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
+// WriteFile makes name hold data: temp, fsync, rename, fsync of the folder. Readers see the old or the new content.
+func WriteFile(name string, data []byte, mode fs.FileMode) error {
+	dir := filepath.Dir(name)
+	temp := filepath.Join(dir, ".tmp-"+filepath.Base(name)+"-"+strconv.Itoa(os.Getpid()))
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(temp, name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// WriteJSON is WriteFile of v's indented JSON, with mode 0600.
+func WriteJSON(name string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", name, err)
+	}
+	return WriteFile(name, append(data, '\n'), 0o600)
+}
+
+// ReadJSON reads what WriteJSON wrote. A missing file answers fs.ErrNotExist.
+func ReadJSON(name string, v any) error {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("decode %s: %w", name, err)
+	}
+	return nil
+}
