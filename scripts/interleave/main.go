@@ -1,0 +1,99 @@
+// Command interleave times commands against each other and prints their medians as a Markdown table.
+//
+//	interleave -rounds 30 [-prepare COMMAND] <LINES     each line: NAME, a tab, a shell-free command
+//
+// Each round runs every command once, in an order that rotates, so that whatever else the machine does meanwhile
+// falls on all of them alike; the ratio to the first line is of medians of the same run. A command that fails ends it all:
+// the time of a failure is no measurement.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A contender is one command and the times of its runs.
+type contender struct {
+	name  string
+	argv  []string
+	times []time.Duration
+}
+
+func main() {
+	rounds := flag.Int("rounds", 30, "how often to run each command")
+	warm := flag.Int("warm", 3, "how often to run each command before that, unmeasured")
+	flag.Parse()
+	contenders, err := read(os.Stdin)
+	if err == nil {
+		err = run(contenders, *warm, *rounds)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interleave:", err)
+		os.Exit(1)
+	}
+	table(os.Stdout, contenders)
+}
+
+func read(r io.Reader) ([]*contender, error) {
+	var all []*contender
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		name, command, ok := strings.Cut(lines.Text(), "\t")
+		argv := strings.Fields(command)
+		if !ok || len(argv) == 0 {
+			return nil, fmt.Errorf("not NAME<tab>COMMAND: %q", lines.Text())
+		}
+		all = append(all, &contender{name: name, argv: argv})
+	}
+	return all, lines.Err()
+}
+
+func run(contenders []*contender, warm, rounds int) error {
+	for round := range warm + rounds {
+		for i := range contenders {
+			c := contenders[(round+i)%len(contenders)]
+			cmd := exec.Command(c.argv[0], c.argv[1:]...)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			start := time.Now()
+			err := cmd.Run()
+			took := time.Since(start)
+			if err != nil {
+				return fmt.Errorf("%s: %w\n%s", c.name, err, stderr.String())
+			}
+			if round >= warm {
+				c.times = append(c.times, took)
+			}
+		}
+	}
+	return nil
+}
+
+func table(w io.Writer, contenders []*contender) {
+	fmt.Fprintln(w, "| | median ms | min ms | first ÷ this |")
+	fmt.Fprintln(w, "| --- | ---: | ---: | ---: |")
+	first := median(contenders[0].times)
+	for _, c := range contenders {
+		m := median(c.times)
+		fmt.Fprintf(w, "| %s | %.1f | %.1f | %.2f |\n", c.name, ms(m), ms(slices.Min(c.times)), ms(first)/ms(m))
+	}
+}
+
+func median(times []time.Duration) time.Duration {
+	sorted := slices.Sorted(slices.Values(times))
+	mid := len(sorted) / 2
+	if len(sorted)%2 == 0 {
+		return (sorted[mid-1] + sorted[mid]) / 2
+	}
+	return sorted[mid]
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
