@@ -1,0 +1,116 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"codeberg.org/minipod/minipod/internal/linux"
+)
+
+// Names in an archive that are not files (OCI image spec, layer.md; the words are AUFS').
+const (
+	whiteoutPrefix = ".wh."
+	metaPrefix     = ".wh..wh."
+	opaqueMarker   = ".wh..wh..opq"
+)
+
+// Overlayfs' words for the same (Documentation/filesystems/overlayfs.rst), in the namespace of -o userxattr.
+const (
+	xattrOpaque   = "user.overlay.opaque"
+	xattrWhiteout = "user.overlay.whiteout"
+)
+
+// A kind says what a name means.
+type kind int
+
+const (
+	plain    kind = iota
+	whiteout      // ".wh.x": the layers below have no x
+	opaque        // ".wh..wh..opq": the layers below have nothing here
+	metadata      // other ".wh..wh.x": AUFS' own records, ignored as docker does
+)
+
+// marker answers what the local name means, or why it means nothing.
+func marker(name string) (kind, error) {
+	base := path.Base(name)
+	switch {
+	case base == opaqueMarker:
+		return opaque, nil
+	case strings.HasPrefix(name, metaPrefix), strings.Contains(name, "/"+metaPrefix):
+		return metadata, nil
+	case strings.HasPrefix(path.Dir(name), whiteoutPrefix), strings.Contains(path.Dir(name), "/"+whiteoutPrefix):
+		return plain, errors.New("a whiteout is not a folder")
+	case !strings.HasPrefix(base, whiteoutPrefix):
+		return plain, nil
+	}
+	switch base[len(whiteoutPrefix):] {
+	case "", ".", "..":
+		return plain, errors.New("whiteout of no name")
+	}
+	return whiteout, nil
+}
+
+// whiteout makes what the marker name asks for. All entries are there by now: what is in this layer stays.
+func (u *unpacker) whiteout(name string) error {
+	parent, err := u.dir(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	base := path.Base(name)
+	if base == opaqueMarker {
+		u.sum.OpaqueRoot = u.sum.OpaqueRoot || parent.name == "."
+		return setOpaque(parent.File)
+	}
+	base = strings.TrimPrefix(base, whiteoutPrefix)
+	st, err := parent.Lstat(base)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return makeWhiteout(parent.File, base)
+	case err == nil && st.Mode&linux.S_IFMT == linux.S_IFDIR:
+		dir, err := u.dir(path.Join(parent.name, base))
+		if err != nil {
+			return err
+		}
+		return setOpaque(dir.File)
+	}
+	return err // nil: a file of this layer hides what is below it anyway
+}
+
+func setOpaque(dir linux.File) error {
+	if err := dir.SetXattr(xattrOpaque, []byte("y")); err != nil {
+		return fmt.Errorf("mark the folder opaque: %w", err)
+	}
+	return nil
+}
+
+func isOpaque(dir linux.File) (bool, error) {
+	value, err := dir.Xattr(xattrOpaque)
+	if errors.Is(err, linux.ENODATA) || errors.Is(err, linux.ENOTSUP) {
+		return false, nil
+	}
+	return string(value) == "y", err
+}
+
+// makeWhiteout makes the whiteout name in dir: the device 0/0, or where mknod is forbidden altogether the form for
+// nested overlays, which Linux knows since 6.7.
+func makeWhiteout(dir linux.File, name string) error {
+	err := dir.Mknod(name, linux.S_IFCHR, 0)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	f, err := dir.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.SetXattr(xattrWhiteout, []byte("y")); err != nil {
+		return err
+	}
+	if marked, err := isOpaque(dir); marked || err != nil {
+		return err
+	}
+	return dir.SetXattr(xattrOpaque, []byte("x"))
+}
