@@ -103,3 +103,8 @@ func MemoryFile(name string) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
+
+// InOwnMountNamespace is how to start a process that gets a copy of our mount namespace, and no signal of our terminal.
+func InOwnMountNamespace() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Setsid: true}
+}
