@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/state"
+)
+
+// exitFailure is docker's exit status for a verb that was understood and failed: no such image, no such volume.
+// `run` alone answers with hint.ExitRuntime there, since its status is otherwise that of the container's command.
+const exitFailure = 1
+
+// exitInterrupted is what a shell shows for a process that Ctrl-C ended.
+const exitInterrupted = 130
+
+// app is what every verb works with. Verbs are methods on it; nothing in this package is global.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	dirs     state.Dirs
+	args     []string // as typed, for a second run inside the user namespace
+}
+
+// Main runs the command line (without the program's name) and returns the exit status for the process. It is the
+// only place that prints an error.
+func Main(args []string) int {
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, args: args}
+	if err := waitForIDs(); err != nil {
+		return a.report(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	return a.main(ctx, args)
+}
+
+func (a *app) main(ctx context.Context, args []string) int {
+	if len(args) > 0 && args[0] == completeVerb {
+		a.complete(args[1:])
+		return 0
+	}
+	if len(args) > 0 && args[0] == "help" { // `help image ls` is `image ls --help`
+		args = append(slices.Clone(args[1:]), "--help")
+	}
+	urfave.FlagStringer = flagHelp // the library's only place for it
+	tree := a.tree()
+	arranged, err := arrange(tree, args)
+	if err == nil {
+		err = tree.RunContext(ctx, append([]string{tree.Name}, arranged...))
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = hint.Exit(errors.New("interrupted"), exitInterrupted)
+	}
+	return a.report(err)
+}
+
+// report prints err as a person wants it, what failed and what to do about it, and returns the exit status.
+func (a *app) report(err error) int {
+	if err == nil {
+		return 0
+	}
+	var status statusError
+	if errors.As(err, &status) { // another process has said it all
+		return int(status)
+	}
+	fmt.Fprintf(a.err, "minipod: %v\n", err)
+	if advice := hint.Of(err); advice != "" {
+		fmt.Fprintf(a.err, "hint: %s\n", advice)
+	}
+	return hint.ExitStatus(err, exitFailure)
+}
+
+// warn prints what a person should know although the verb goes on.
+func (a *app) warn(err error) {
+	fmt.Fprintf(a.err, "minipod: warning: %v\n", err)
+	if advice := hint.Of(err); advice != "" {
+		fmt.Fprintf(a.err, "hint: %s\n", advice)
+	}
+}
+
+// A statusError ends the process with a status and prints nothing.
+type statusError int
+
+func (s statusError) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// Groups of verbs in `minipod help`.
+const (
+	groupContainers = "Containers"
+	groupImages     = "Images"
+	groupVolumes    = "Volumes"
+	groupMachine    = "Your machine"
+)
+
+// tree is every verb there is.
+func (a *app) tree() *urfave.App {
+	images, volumes := a.imageVerbs(), a.volumeVerbs()
+	verbs := a.containerVerbs()
+	verbs = append(verbs, topLevel(groupImages, images, map[string]string{
+		"pull": "pull", "ls": "images", "rm": "rmi", "tag": "tag", "load": "load", "save": "save", "import": "import",
+	})...)
+	verbs = append(verbs, a.inspectVerb(),
+		group("image", groupImages, "Work with images", images),
+		group("volume", groupVolumes, "Work with volumes", volumes),
+		a.doctorVerb(), a.infoVerb(), a.versionVerb(), a.completionVerb())
+	return &urfave.App{
+		Name:     "minipod",
+		HelpName: "minipod",
+		Usage:    "containers and pods without root, without a daemon",
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "root", Usage: "keep images, containers and volumes in `FOLDER` (default: $MINIPOD_ROOT, else ~/.local/share/minipod)"},
+			&urfave.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"},
+		},
+		Before:                    a.findDirs,
+		Action:                    a.withoutVerb,
+		Commands:                  dressed(verbs),
+		DisableSliceFlagSeparator: true, // --label a=b,c is one label
+		HideVersion:               true, // ours prints one line, as docker does
+		HideHelpCommand:           true, // main rewrites `help VERB` to `VERB --help`
+		CustomAppHelpTemplate:     appHelp,
+		Reader:                    a.in,
+		Writer:                    a.out,
+		ErrWriter:                 a.err,
+		ExitErrHandler:            func(*urfave.Context, error) {}, // report does that
+		OnUsageError:              onUsageError,
+	}
+}
+
+// findDirs decides where everything is kept, before any verb runs.
+func (a *app) findDirs(c *urfave.Context) error {
+	getenv := os.Getenv
+	if root := c.String("root"); root != "" {
+		absolute, err := filepath.Abs(root)
+		if err != nil {
+			return fmt.Errorf("find --root: %w", err)
+		}
+		getenv = func(name string) string {
+			if name == "MINIPOD_ROOT" {
+				return absolute
+			}
+			return os.Getenv(name)
+		}
+	}
+	var err error
+	a.dirs, err = state.Find(getenv)
+	return err
+}
+
+// withoutVerb is `minipod` alone.
+func (a *app) withoutVerb(c *urfave.Context) error {
+	if c.Bool("version") {
+		return a.printVersionLine()
+	}
+	return urfave.ShowAppHelp(c)
+}
+
+// topLevel makes docker's older spellings out of the verbs of a group: `minipod image ls` is also `minipod images`.
+func topLevel(category string, verbs []*urfave.Command, names map[string]string) []*urfave.Command {
+	var top []*urfave.Command
+	for _, verb := range verbs {
+		if name, ok := names[verb.Name]; ok {
+			copied := *verb
+			copied.Name, copied.Aliases, copied.Category = name, nil, category
+			top = append(top, &copied)
+		}
+	}
+	return top
+}
+
+// group makes `minipod NAME VERB`.
+func group(name, category, usage string, verbs []*urfave.Command) *urfave.Command {
+	return &urfave.Command{
+		Name: name, Usage: usage, Category: category, Subcommands: verbs,
+		Action: func(c *urfave.Context) error { return urfave.ShowSubcommandHelp(c) },
+	}
+}
+
+// dressed gives every verb what all have in common.
+func dressed(verbs []*urfave.Command) []*urfave.Command {
+	var dress func(path string, verbs []*urfave.Command)
+	dress = func(path string, verbs []*urfave.Command) {
+		for _, verb := range verbs {
+			verb.HelpName = path + " " + verb.Name
+			verb.HideHelpCommand = true // else `minipod rmi help` would be help about rmi
+			verb.OnUsageError = onUsageError
+			if verb.CustomHelpTemplate == "" {
+				verb.CustomHelpTemplate = verbHelp
+			}
+			dress(verb.HelpName, verb.Subcommands)
+		}
+	}
+	dress("minipod", verbs)
+	return verbs
+}
+
+// minArgs and maxArgs are docker's complaints about the number of arguments; maxArgs < 0 is any.
+func checkArgs(c *urfave.Context, minimum, maximum int) error {
+	n := c.NArg()
+	if n >= minimum && (maximum < 0 || n <= maximum) {
+		return nil
+	}
+	want := fmt.Sprintf("between %d and %d arguments", minimum, maximum)
+	switch {
+	case minimum == maximum && maximum == 0:
+		want = "no arguments"
+	case minimum == maximum:
+		want = fmt.Sprintf("exactly %d %s", minimum, plural(minimum, "argument"))
+	case maximum < 0:
+		want = fmt.Sprintf("at least %d %s", minimum, plural(minimum, "argument"))
+	case minimum == 0:
+		want = fmt.Sprintf("at most %d %s", maximum, plural(maximum, "argument"))
+	}
+	return usageError(c, fmt.Sprintf("%q requires %s, got %d", c.Command.HelpName, want, n))
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return noun
+	}
+	return noun + "s"
+}

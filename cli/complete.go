@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"codeberg.org/minipod/minipod/state"
+	"codeberg.org/minipod/minipod/volume"
+)
+
+// completeVerb is what the shells' scripts call with the words typed so far: one candidate a line comes back. The
+// scripts know nothing themselves, so they never lag behind the verbs, and images and volumes complete, too.
+const completeVerb = "__complete"
+
+func (a *app) completionVerb() *urfave.Command {
+	return &urfave.Command{
+		Name: "completion", Usage: "Print a script that completes minipod's words in a shell", ArgsUsage: "bash|zsh|fish",
+		Category: groupMachine,
+		Description: examples(
+			"minipod completion bash > ~/.local/share/bash-completion/completions/minipod",
+			"minipod completion zsh > ~/.zfunc/_minipod      with fpath+=~/.zfunc before compinit in ~/.zshrc",
+			"minipod completion fish > ~/.config/fish/completions/minipod.fish"),
+		Action: func(c *urfave.Context) error {
+			if err := checkArgs(c, 1, 1); err != nil {
+				return err
+			}
+			script, ok := completionScripts()[c.Args().First()]
+			if !ok {
+				return usageError(c, fmt.Sprintf("there is no completion for %q: use bash, zsh or fish", c.Args().First()))
+			}
+			_, err := fmt.Fprint(a.out, script)
+			return err
+		},
+	}
+}
+
+func completionScripts() map[string]string {
+	return map[string]string{
+		"bash": `# bash completion for minipod
+_minipod() {
+    local IFS=$'\n' line=${COMP_LINE:0:COMP_POINT} words current=""
+    # Split by blanks, not by COMP_WORDS: that one also splits at the colon of alpine:latest.
+    IFS=$' \t\n' read -r -a words <<<"$line"
+    [[ $line == *[[:blank:]] ]] || { current=${words[-1]}; unset 'words[-1]'; }
+    COMPREPLY=($(minipod ` + completeVerb + ` "${words[@]:1}" "$current" 2>/dev/null))
+    # What bash itself took for the start of the word must not come twice.
+    [[ $current == *:* && $COMP_WORDBREAKS == *:* ]] && COMPREPLY=("${COMPREPLY[@]#"${current%"${current##*:}"}"}")
+    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
+}
+complete -o bashdefault -o default -F _minipod minipod
+`,
+		"zsh": `#compdef minipod
+_minipod() {
+    local -a candidates
+    candidates=("${(@f)$(minipod ` + completeVerb + ` "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    if [[ -n ${candidates[1]} ]]; then
+        compadd -- $candidates
+    else
+        _files
+    fi
+}
+if [[ $funcstack[1] == _minipod ]]; then
+    _minipod
+else
+    compdef _minipod minipod
+fi
+`,
+		"fish": `# fish completion for minipod
+function __minipod_complete
+    set -l words (commandline -opc)
+    minipod ` + completeVerb + ` $words[2..] (commandline -ct) 2>/dev/null
+end
+complete -c minipod -a '(__minipod_complete)'
+`,
+	}
+}
+
+// complete prints the candidates for the last of words, which may be empty, one a line. It prints no error: there is
+// nobody to read it.
+func (a *app) complete(words []string) {
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	for _, candidate := range a.candidates(words) {
+		if strings.HasPrefix(candidate, words[len(words)-1]) {
+			fmt.Fprintln(a.out, candidate)
+		}
+	}
+}
+
+func (a *app) candidates(words []string) []string {
+	tree := a.tree()
+	flags, verbs, path := tree.Flags, tree.Commands, []string{}
+	typed, current := words[:len(words)-1], words[len(words)-1]
+	var value urfave.Flag // the flag whose value is being typed
+	for len(typed) > 0 {
+		word := typed[0]
+		typed, value = typed[1:], nil
+		if strings.HasPrefix(word, "-") {
+			flag := lookup(flags, strings.TrimLeft(word, "-"))
+			if flag != nil && takesValue(flag) && !strings.Contains(word, "=") {
+				if len(typed) == 0 {
+					value = flag
+					break
+				}
+				typed = typed[1:]
+			}
+			continue
+		}
+		if verb := find(verbs, word); verb != nil {
+			path, flags, verbs = append(path, verb.Name), verb.Flags, verb.Subcommands
+			continue
+		}
+		if len(path) > 0 && path[0] == "run" {
+			return nil // after the image come the words of the container's command
+		}
+	}
+	switch {
+	case value != nil:
+		return valuesOf(value.Names()[0])
+	case strings.HasPrefix(current, "-"):
+		return flagNames(flags)
+	case len(verbs) > 0:
+		return verbNames(verbs)
+	}
+	return a.arguments(path)
+}
+
+func flagNames(flags []urfave.Flag) []string {
+	names := []string{"--help"}
+	for _, flag := range flags {
+		for _, name := range flag.Names() {
+			if len(name) > 1 {
+				names = append(names, "--"+name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func verbNames(verbs []*urfave.Command) []string {
+	var names []string
+	for _, verb := range verbs {
+		if !verb.Hidden {
+			names = append(names, verb.Name)
+		}
+	}
+	return names
+}
+
+// valuesOf are the words that a flag takes, where it takes only some.
+func valuesOf(flag string) []string {
+	return map[string][]string{
+		"output":   {"table", "wide", "json", "yaml"},
+		"pull":     {"missing", "always", "never"},
+		"network":  {"none", "host"},
+		"pid":      {"private", "host"},
+		"format":   {"json", "table"},
+		"cap-add":  {"ALL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_PTRACE", "SYS_TIME"},
+		"cap-drop": {"ALL", "CHOWN", "MKNOD", "NET_RAW", "SETUID", "SETGID"},
+		"platform": {"linux/amd64", "linux/arm64"},
+	}[flag]
+}
+
+// arguments are the images, volumes or containers that the verb at path may mean.
+func (a *app) arguments(path []string) []string {
+	var err error
+	if a.dirs, err = state.Find(os.Getenv); err != nil {
+		return nil
+	}
+	switch strings.Join(path, " ") {
+	case "run", "rmi", "tag", "save", "images", "pull", "inspect",
+		"image rm", "image tag", "image save", "image ls", "image pull", "image inspect":
+		return a.imageNames()
+	case "volume rm", "volume inspect":
+		all, err := volume.Open(a.dirs).List()
+		if err != nil {
+			return nil
+		}
+		var names []string
+		for _, v := range all {
+			names = append(names, v.Name)
+		}
+		return names
+	case "completion":
+		return []string{"bash", "zsh", "fish"}
+	}
+	return nil
+}
