@@ -1,0 +1,190 @@
+package linux
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	stdruntime "runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Fork clones this process with the given CLONE_* flags and lets the child run prog, whose last call is an execve or an
+// exit. It is fork(2) in the old sense: the child has a copy of our memory, so unlike Go's own ForkExec it may join a
+// user namespace first (setns(CLONE_NEWUSER) needs a single-threaded process) and may make any calls in between.
+//
+// The child's first failing call ends it; Child.Wait tells which one it was. The calling goroutine should be locked
+// to its thread when the program sets a parent-death signal: the kernel sends that when the *thread* dies.
+func Fork(flags uintptr, prog *Program) (*Child, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make the child's report pipe: %w", err)
+	}
+	var pidfd int32 = -1
+	syscall.ForkLock.Lock()
+	pid, errno := fork(flags|uintptr(syscall.SIGCHLD)|unix.CLONE_PIDFD, &pidfd, prog.calls, w.Fd())
+	syscall.ForkLock.Unlock()
+	stdruntime.KeepAlive(prog)
+	w.Close()
+	if errno != 0 {
+		r.Close()
+		return nil, &CallError{Call: "clone", Err: errno}
+	}
+	return &Child{PID: int(pid), pidfd: int(pidfd), report: r, prog: prog}, nil
+}
+
+// The runtime's own hooks around fork: signals are blocked before, and in the child handlers are reset. gVisor
+// relies on the same three.
+
+//go:linkname runtimeBeforeFork syscall.runtime_BeforeFork
+func runtimeBeforeFork()
+
+//go:linkname runtimeAfterFork syscall.runtime_AfterFork
+func runtimeAfterFork()
+
+//go:linkname runtimeAfterForkInChild syscall.runtime_AfterForkInChild
+func runtimeAfterForkInChild()
+
+// fork returns in the parent only. After the clone the child is a copy of a threaded program with one thread left:
+// locks may be held for ever, so nothing here may allocate, grow the stack or call into Go's scheduler.
+//
+//go:norace
+//go:noinline
+//go:nocheckptr
+func fork(flags uintptr, pidfd *int32, calls []Call, report uintptr) (pid uintptr, errno syscall.Errno) {
+	var kept, result uintptr
+	var failure [8]byte
+	runtimeBeforeFork()
+	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, uintptr(unsafe.Pointer(pidfd)), 0, 0, 0)
+	if errno != 0 || pid != 0 {
+		runtimeAfterFork()
+		return pid, errno
+	}
+	runtimeAfterForkInChild()
+	for i := 0; i < len(calls); i++ {
+		c := &calls[i]
+		a := c.args
+		for j := range a {
+			if c.use&(1<<j) != 0 {
+				a[j] = kept
+			}
+		}
+		for {
+			result, _, errno = syscall.RawSyscall6(c.number, a[0], a[1], a[2], a[3], a[4], a[5])
+			if errno != syscall.EINTR {
+				break
+			}
+		}
+		if errno != 0 && !c.mayFail {
+			*(*uint32)(unsafe.Pointer(&failure[0])) = uint32(i)
+			*(*uint32)(unsafe.Pointer(&failure[4])) = uint32(errno)
+			syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&failure[0])), 8)
+			break
+		}
+		if c.keep {
+			kept = result
+		}
+	}
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 125, 0, 0)
+	}
+}
+
+// Run makes the program's calls in this process, on this thread, and returns only where one failed: a thread that
+// executes a program ends all the others, and what it set for itself (capabilities, seccomp) is what counts.
+func (p *Program) Run() error {
+	var kept uintptr
+	for i := range p.calls {
+		c := &p.calls[i]
+		a := c.args
+		for j := range a {
+			if c.use&(1<<j) != 0 {
+				a[j] = kept
+			}
+		}
+		result, _, errno := syscall.RawSyscall6(c.number, a[0], a[1], a[2], a[3], a[4], a[5])
+		if errno != 0 && !c.mayFail {
+			return &CallError{Call: c.Name, Index: i, Err: errno}
+		}
+		if c.keep {
+			kept = result
+		}
+	}
+	return nil
+}
+
+// A Child is a process that Fork made. Its parent calls Started once, and Wait or Close in the end.
+type Child struct {
+	PID    int
+	pidfd  int
+	report *os.File
+	prog   *Program
+}
+
+// Started waits until the child has executed its program's execve (or ended). It returns a *CallError for the call
+// that failed.
+func (c *Child) Started() error {
+	defer c.report.Close()
+	var failure [8]byte
+	switch _, err := io.ReadFull(c.report, failure[:]); {
+	case errors.Is(err, io.EOF):
+		return nil // the pipe is close-on-exec: its end means that execve worked
+	case err != nil:
+		return fmt.Errorf("read the child's report: %w", err)
+	}
+	index := binary.NativeEndian.Uint32(failure[:4])
+	errno := syscall.Errno(binary.NativeEndian.Uint32(failure[4:]))
+	return &CallError{Call: c.prog.calls[index].Name, Index: int(index), Err: errno}
+}
+
+// Kill sends sig through the pidfd: it can never reach another process that was given the same number later.
+func (c *Child) Kill(sig syscall.Signal) error {
+	if err := unix.PidfdSendSignal(c.pidfd, sig, nil, 0); err != nil {
+		return fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), c.PID, err)
+	}
+	return nil
+}
+
+// Wait reaps the child and returns how it ended.
+func (c *Child) Wait() (syscall.WaitStatus, error) {
+	var status syscall.WaitStatus
+	for {
+		_, err := syscall.Wait4(c.PID, &status, 0, nil)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return status, fmt.Errorf("wait for process %d: %w", c.PID, err)
+		}
+		unix.Close(c.pidfd)
+		return status, nil
+	}
+}
+
+// A CallError names the system call that failed in a child; it unwraps to the errno, as the kernel gave it.
+type CallError struct {
+	Call  string
+	Index int // in its Program
+	Err   syscall.Errno
+}
+
+func (e *CallError) Error() string { return e.Call + ": " + e.Err.Error() }
+func (e *CallError) Unwrap() error { return e.Err }
+
+// Namespaces are the seven that a container has of its own, by the names of clone(2).
+var Namespaces = [...]struct {
+	Name string
+	Flag uintptr
+}{
+	{"CLONE_NEWUSER", unix.CLONE_NEWUSER},
+	{"CLONE_NEWNS", unix.CLONE_NEWNS},
+	{"CLONE_NEWPID", unix.CLONE_NEWPID},
+	{"CLONE_NEWNET", unix.CLONE_NEWNET},
+	{"CLONE_NEWIPC", unix.CLONE_NEWIPC},
+	{"CLONE_NEWUTS", unix.CLONE_NEWUTS},
+	{"CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP},
+}

@@ -1,0 +1,72 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Info is what StatFD tells of an open file.
+type Info struct {
+	IsDir, IsRegular, IsFIFO, IsSocket bool
+
+	Mode  uint32 // permission bits with set-uid, set-gid and sticky
+	Rdev  uint64 // of a device node
+	Owner uint32
+}
+
+// StatFD is fstat(2); fd may be O_PATH.
+func StatFD(fd int) (Info, error) {
+	var st unix.Stat_t
+	for {
+		err := unix.Fstat(fd, &st)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return Info{}, fmt.Errorf("fstat: %w", err)
+		}
+		kind := st.Mode & unix.S_IFMT
+		return Info{
+			IsDir: kind == unix.S_IFDIR, IsRegular: kind == unix.S_IFREG, IsFIFO: kind == unix.S_IFIFO, IsSocket: kind == unix.S_IFSOCK,
+			Mode: st.Mode & 0o7777, Rdev: uint64(st.Rdev), Owner: st.Uid,
+		}, nil
+	}
+}
+
+// NullDevice is the Rdev of /dev/null (Documentation/admin-guide/devices.txt).
+func NullDevice() uint64 { return unix.Mkdev(1, 3) }
+
+// IsKernelTree tells whether fd is on a proc or sysfs.
+func IsKernelTree(fd int) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return false, fmt.Errorf("fstatfs: %w", err)
+	}
+	return st.Type == unix.PROC_SUPER_MAGIC || st.Type == unix.SYSFS_MAGIC, nil
+}
+
+// CanExecute asks the kernel whether our effective ids may execute path (faccessat2(2)).
+func CanExecute(path string) error {
+	err := unix.Faccessat2(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
+	if errors.Is(err, syscall.ENOSYS) {
+		err = unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, 0)
+	}
+	if err != nil {
+		return &os.PathError{Op: "execute", Path: path, Err: err}
+	}
+	return nil
+}
+
+// LastCapability is the highest capability that this kernel knows (/proc/sys/kernel/cap_last_cap).
+func LastCapability() int {
+	for c := 63; c > 0; c-- {
+		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0); err == nil {
+			return c
+		}
+	}
+	return 0
+}

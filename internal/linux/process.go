@@ -1,0 +1,172 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// BecomeRoot makes every thread of the process uid 0 and gid 0 of its user namespace.
+func BecomeRoot() error {
+	if err := syscall.Setresgid(0, 0, 0); err != nil {
+		return fmt.Errorf("setresgid(0): %w", err)
+	}
+	if err := syscall.Setresuid(0, 0, 0); err != nil {
+		return fmt.Errorf("setresuid(0): %w", err)
+	}
+	return nil
+}
+
+// DropGroups empties the supplementary groups, where the user namespace allows setgroups(2) at all.
+func DropGroups() error {
+	if err := syscall.Setgroups(nil); err != nil {
+		return fmt.Errorf("setgroups: %w", err)
+	}
+	return nil
+}
+
+// SetParentDeathSignal has the kernel send sig to us when our parent's thread dies.
+func SetParentDeathSignal(sig syscall.Signal) error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(sig), 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl(PR_SET_PDEATHSIG): %w", err)
+	}
+	return nil
+}
+
+// NewSessionKeyring leaves the user's session keyring for an empty one: keys are not namespaced.
+// A kernel without keyrings, or a quota that is used up, is no reason to stop.
+func NewSessionKeyring() {
+	_, _ = unix.KeyctlJoinSessionKeyring("minipod")
+}
+
+// SetCapabilities sets the capabilities of every thread.
+func SetCapabilities(set uint64) error {
+	header, data := capabilityData(set, set, 0)
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(data)), 0)
+	if errno != 0 {
+		return fmt.Errorf("capset: %w", errno)
+	}
+	return nil
+}
+
+// SetCloseOnExec marks every descriptor from first on close-on-exec.
+func SetCloseOnExec(first int) error {
+	if err := unix.CloseRange(uint(first), ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("close_range: %w", err)
+	}
+	return nil
+}
+
+// SocketPair makes a connected pair of SOCK_SEQPACKET sockets: records keep their bounds, and a closed peer reads as EOF.
+func SocketPair() (ours, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
+}
+
+// IsSeqpacket tells whether fd is a SOCK_SEQPACKET socket.
+func IsSeqpacket(fd int) bool {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return err == nil && kind == unix.SOCK_SEQPACKET
+}
+
+// Send sends one record, with a descriptor when passed is not negative. A peer that is gone answers EPIPE, and no
+// signal.
+func Send(fd int, record []byte, passed int) error {
+	var rights []byte
+	if passed >= 0 {
+		rights = unix.UnixRights(passed)
+	}
+	for {
+		err := unix.Sendmsg(fd, record, rights, nil, unix.MSG_NOSIGNAL)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("send on the control socket: %w", err)
+		}
+		return nil
+	}
+}
+
+// Receive receives one record into buf, and a descriptor or -1. No record (n is 0) means that the peer is gone.
+func Receive(fd int, buf []byte) (n, passed int, err error) {
+	rights := make([]byte, unix.CmsgSpace(4))
+	var nrights, flags int
+	for {
+		n, nrights, flags, _, err = unix.Recvmsg(fd, buf, rights, unix.MSG_CMSG_CLOEXEC)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		break
+	}
+	if errors.Is(err, syscall.ECONNRESET) { // the peer died with records of ours unread
+		return 0, -1, nil
+	}
+	if err != nil {
+		return 0, -1, fmt.Errorf("receive on the control socket: %w", err)
+	}
+	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		return 0, -1, fmt.Errorf("receive on the control socket: %w", syscall.EMSGSIZE)
+	}
+	passed = -1
+	if messages, err := unix.ParseSocketControlMessage(rights[:nrights]); err == nil && len(messages) == 1 {
+		if fds, err := unix.ParseUnixRights(&messages[0]); err == nil && len(fds) == 1 {
+			passed = fds[0]
+		}
+	}
+	return n, passed, nil
+}
+
+// SealedFile returns an anonymous file with the given content that nobody can change or resize any more.
+func SealedFile(name string, content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.Write(content)
+	if err == nil {
+		const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals)
+	}
+	if err == nil {
+		_, err = f.Seek(0, 0)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("seal %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// DupHigh returns a close-on-exec copy of f's descriptor that is at least 64, so that a child may put anything at the low
+// numbers without running over it. The caller closes it.
+func DupHigh(f *os.File) (int, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 64)
+	if err != nil {
+		return -1, fmt.Errorf("dup %s: %w", f.Name(), err)
+	}
+	return fd, nil
+}
+
+// NullStdio points descriptors 0, 1 and 2 at /dev/null.
+func NullStdio() error {
+	fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: "/dev/null", Err: err}
+	}
+	defer unix.Close(fd)
+	for i := range 3 {
+		if err := unix.Dup3(fd, i, 0); err != nil {
+			return fmt.Errorf("dup3: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package linux
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Call is one system call of a Program.
+type Call struct {
+	Name string // as strace would print it, for errors and for --explain
+
+	number  uintptr
+	args    [6]uintptr
+	use     uint8 // bit i: argument i is the kept result of an earlier call
+	keep    bool  // keep this call's result
+	mayFail bool  // go on when it fails
+}
+
+// A Program is what a forked child does before it is somebody else: a list of system calls, in order. All memory that
+// the calls point to is made here, before the fork, and kept alive by the program.
+type Program struct {
+	calls []Call
+	pins  []any
+}
+
+// Calls returns the program as it would be narrated.
+func (p *Program) Calls() []string {
+	names := make([]string, len(p.calls))
+	for i, c := range p.calls {
+		names[i] = c.Name
+	}
+	return names
+}
+
+// Len returns the number of calls.
+func (p *Program) Len() int { return len(p.calls) }
+
+func (p *Program) add(name string, number uintptr, args ...uintptr) *Call {
+	c := Call{Name: name, number: number}
+	copy(c.args[:], args)
+	p.calls = append(p.calls, c)
+	return &p.calls[len(p.calls)-1]
+}
+
+func (p *Program) bytes(s string) uintptr {
+	b, err := syscall.BytePtrFromString(s)
+	if err != nil { // a NUL: the kernel would cut there, so point at an empty string, which no call accepts
+		b = new(byte)
+	}
+	p.pins = append(p.pins, b)
+	return uintptr(unsafe.Pointer(b))
+}
+
+func (p *Program) vector(list []string) uintptr {
+	v := make([]*byte, len(list)+1)
+	for i, s := range list {
+		b, err := syscall.BytePtrFromString(s)
+		if err != nil {
+			b = new(byte)
+		}
+		v[i] = b
+	}
+	p.pins = append(p.pins, v)
+	return uintptr(unsafe.Pointer(&v[0]))
+}
+
+func pin[T any](p *Program, v *T) uintptr {
+	p.pins = append(p.pins, v)
+	return uintptr(unsafe.Pointer(v))
+}
+
+// Setns joins the namespace that fd names.
+func (p *Program) Setns(fd int, kind string) {
+	p.add(fmt.Sprintf("setns(%s)", kind), unix.SYS_SETNS, uintptr(fd), 0)
+}
+
+// Dup makes newfd a copy of oldfd that stays open across execve. The two must differ.
+func (p *Program) Dup(oldfd, newfd int) {
+	p.add(fmt.Sprintf("dup3(%d, %d)", oldfd, newfd), unix.SYS_DUP3, uintptr(oldfd), uintptr(newfd), 0)
+}
+
+// CloseFrom marks every descriptor from first on close-on-exec, whoever opened it and forgot to say so.
+func (p *Program) CloseFrom(first int) {
+	p.add(fmt.Sprintf("close_range(%d, ~0, CLOEXEC)", first), unix.SYS_CLOSE_RANGE, uintptr(first), uintptr(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
+}
+
+// Setsid starts a new session; the process loses its controlling terminal.
+func (p *Program) Setsid() { p.add("setsid()", unix.SYS_SETSID) }
+
+// ControllingTerminal makes the terminal behind fd that of the new session.
+func (p *Program) ControllingTerminal(fd int) {
+	p.add(fmt.Sprintf("ioctl(%d, TIOCSCTTY)", fd), unix.SYS_IOCTL, uintptr(fd), unix.TIOCSCTTY, 0)
+}
+
+// ParentDeathSignal has the kernel send sig when the thread that forked us dies.
+func (p *Program) ParentDeathSignal(sig syscall.Signal) {
+	p.add(fmt.Sprintf("prctl(PR_SET_PDEATHSIG, %s)", unix.SignalName(sig)), unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(sig), 0, 0, 0)
+}
+
+// Rlimit sets a resource limit of the process (setrlimit(2)).
+func (p *Program) Rlimit(resource int, name string, soft, hard uint64) {
+	limit := &unix.Rlimit{Cur: soft, Max: hard}
+	p.add(fmt.Sprintf("setrlimit(%s, %d:%d)", name, soft, hard), unix.SYS_PRLIMIT64, 0, uintptr(resource), pin(p, limit), 0)
+}
+
+// Umask sets the file mode creation mask.
+func (p *Program) Umask(mask uint32) {
+	p.add(fmt.Sprintf("umask(%#o)", mask), unix.SYS_UMASK, uintptr(mask))
+}
+
+// Credentials sets groups, gids and uids, in the one order that works: after the uid is gone the groups can't change.
+func (p *Program) Credentials(uid, gid uint32, groups []uint32, setgroups bool) {
+	if setgroups {
+		list := append([]uint32{}, groups...)
+		p.pins = append(p.pins, list)
+		p.add(fmt.Sprintf("setgroups(%v)", groups), unix.SYS_SETGROUPS, uintptr(len(list)), uintptr(unsafe.Pointer(unsafe.SliceData(list))))
+	}
+	p.add(fmt.Sprintf("setresgid(%d)", gid), unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid))
+	p.add(fmt.Sprintf("setresuid(%d)", uid), unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid))
+}
+
+// BoundCapabilities drops every capability outside keep (a bit mask by capability number) from the bounding set.
+func (p *Program) BoundCapabilities(keep uint64, last int) {
+	for c := 0; c <= last; c++ {
+		if keep&(1<<c) == 0 {
+			p.add(fmt.Sprintf("prctl(PR_CAPBSET_DROP, %d)", c), unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
+		}
+	}
+}
+
+// Capabilities sets the three sets of capset(2), each a bit mask by capability number.
+func (p *Program) Capabilities(effective, permitted, inheritable uint64) {
+	header, data := capabilityData(effective, permitted, inheritable)
+	p.add(fmt.Sprintf("capset(effective=%#x, permitted=%#x)", effective, permitted), unix.SYS_CAPSET, pin(p, header), pin(p, data))
+}
+
+func capabilityData(effective, permitted, inheritable uint64) (*unix.CapUserHeader, *[2]unix.CapUserData) {
+	return &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &[2]unix.CapUserData{
+		{Effective: uint32(effective), Permitted: uint32(permitted), Inheritable: uint32(inheritable)},
+		{Effective: uint32(effective >> 32), Permitted: uint32(permitted >> 32), Inheritable: uint32(inheritable >> 32)},
+	}
+}
+
+// AmbientCapabilities raises set (which must be permitted) so that it survives an execve by a uid that is not root:
+// a child in a new user namespace has every capability and no uid until its id map is written.
+func (p *Program) AmbientCapabilities(set uint64) {
+	p.Capabilities(set, set, set)
+	for c := 0; c < 64; c++ {
+		if set&(1<<c) != 0 {
+			p.add(fmt.Sprintf("prctl(PR_CAP_AMBIENT_RAISE, %d)", c), unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(c), 0, 0)
+		}
+	}
+}
+
+// ClearAmbient empties the ambient set.
+func (p *Program) ClearAmbient() {
+	p.add("prctl(PR_CAP_AMBIENT_CLEAR_ALL)", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+}
+
+// NoNewPrivileges makes every later execve ignore set-uid bits and file capabilities, for ever.
+func (p *Program) NoNewPrivileges() {
+	p.add("prctl(PR_SET_NO_NEW_PRIVS, 1)", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+}
+
+// Seccomp installs filter, an array of struct sock_filter as the kernel lays it out.
+func (p *Program) Seccomp(filter []byte) {
+	const size = 8 // sizeof(struct sock_filter)
+	p.pins = append(p.pins, filter)
+	prog := &unix.SockFprog{Len: uint16(len(filter) / size), Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(filter)))}
+	p.add(fmt.Sprintf("seccomp(SET_MODE_FILTER, %d instructions)", prog.Len), unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, pin(p, prog))
+}
+
+// Execve ends the program by executing path.
+func (p *Program) Execve(path string, argv, env []string) {
+	p.add(fmt.Sprintf("execve(%q, [%s])", path, strings.Join(argv, " ")), unix.SYS_EXECVE, p.bytes(path), p.vector(argv), p.vector(env))
+}
+
+// ExecveReadOnly ends the program by executing path through a read-only mount of it that nothing else can see: the
+// new process's /proc/self/exe then can't be opened for writing, by nobody, although the file's owner may be root in the
+// container that it becomes part of (CVE-2019-5736). It needs CAP_SYS_ADMIN over the mount namespace, which a child
+// in a fresh user namespace has.
+func (p *Program) ExecveReadOnly(path string, argv, env []string) {
+	p.add(fmt.Sprintf("open_tree(%q, OPEN_TREE_CLONE)", path), unix.SYS_OPEN_TREE, atFdcwd, p.bytes(path), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).keep = true
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	p.add("mount_setattr(MOUNT_ATTR_RDONLY)", unix.SYS_MOUNT_SETATTR, 0, p.bytes(""), unix.AT_EMPTY_PATH, pin(p, attr), unsafe.Sizeof(*attr)).use = 1
+	p.ExecveFD(-1, path, argv, env)
+}
+
+// ExecveFD ends the program by executing the file behind fd; -1 stands for the descriptor that an earlier call kept.
+func (p *Program) ExecveFD(fd int, name string, argv, env []string) {
+	c := p.add(fmt.Sprintf("execveat(%s, [%s])", name, strings.Join(argv, " ")), unix.SYS_EXECVEAT, uintptr(fd), p.bytes(""), p.vector(argv), p.vector(env), unix.AT_EMPTY_PATH)
+	if fd < 0 {
+		c.use = 1
+	}
+}
+
+const atFdcwd = ^uintptr(99) // AT_FDCWD, -100

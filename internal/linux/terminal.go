@@ -1,0 +1,109 @@
+package linux
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// OpenTerminal makes a pseudo-terminal in the devpts instance mounted at /dev/pts. The slave is opened through the
+// master (TIOCGPTPEER), never by a name that somebody else could have put there. The caller closes both.
+func OpenTerminal() (master, slave *os.File, name string, err error) {
+	m, err := unix.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, "", &os.PathError{Op: "open", Path: "/dev/pts/ptmx", Err: err}
+	}
+	master = os.NewFile(uintptr(m), "ptmx")
+	if err := unix.IoctlSetPointerInt(m, unix.TIOCSPTLCK, 0); err != nil {
+		master.Close()
+		return nil, nil, "", fmt.Errorf("unlock the terminal: %w", err)
+	}
+	number, err := unix.IoctlGetInt(m, unix.TIOCGPTN)
+	if err != nil {
+		master.Close()
+		return nil, nil, "", fmt.Errorf("number of the terminal: %w", err)
+	}
+	s, err := terminalPeer(m)
+	if err != nil {
+		master.Close()
+		return nil, nil, "", fmt.Errorf("open the terminal's other end: %w", err)
+	}
+	name = "/dev/pts/" + strconv.Itoa(number)
+	return master, os.NewFile(uintptr(s), name), name, nil
+}
+
+func terminalPeer(master int) (int, error) {
+	fd, _, errno := syscall.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
+}
+
+// IsTerminal tells whether fd is a terminal.
+func IsTerminal(fd int) bool {
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err == nil
+}
+
+// A Terminal is a terminal's settings, to go back to.
+type Terminal struct {
+	fd    int
+	saved unix.Termios
+}
+
+// MakeRaw hands every key through unchanged, as the program behind the other terminal wants it: no echo, no line
+// editing, no signals. Restore undoes it.
+func MakeRaw(fd int) (*Terminal, error) {
+	saved, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("read the terminal's settings: %w", err)
+	}
+	raw := *saved // man 3 termios, cfmakeraw
+	raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	raw.Oflag &^= unix.OPOST
+	raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	raw.Cflag &^= unix.CSIZE | unix.PARENB
+	raw.Cflag |= unix.CS8
+	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &raw); err != nil {
+		return nil, fmt.Errorf("make the terminal raw: %w", err)
+	}
+	return &Terminal{fd: fd, saved: *saved}, nil
+}
+
+// Restore gives the terminal its settings back.
+func (t *Terminal) Restore() error {
+	if err := unix.IoctlSetTermios(t.fd, unix.TCSETSW, &t.saved); err != nil {
+		return fmt.Errorf("restore the terminal: %w", err)
+	}
+	return nil
+}
+
+// Guard forks a process that does one thing: when we are gone, however we died, it gives the terminal its settings
+// back. It ends at once when alive, a pipe's read end whose only writer is us, reads EOF.
+func (t *Terminal) Guard(alive *os.File) (*Child, error) {
+	prog := &Program{}
+	all := ^uint64(0) // a background process that touches its terminal is sent SIGTTOU, so every signal is blocked
+	prog.add("rt_sigprocmask(SIG_BLOCK, ~0)", unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, pin(prog, &all), 0, 8)
+	prog.add("setpgid(0, 0)", unix.SYS_SETPGID, 0, 0) // a Ctrl-C at the keyboard is not for it
+	prog.add("read(alive)", unix.SYS_READ, alive.Fd(), pin(prog, new([1]byte)), 1)
+	prog.add("ioctl(TCSETS)", unix.SYS_IOCTL, uintptr(t.fd), unix.TCSETS, pin(prog, &t.saved))
+	prog.add("exit(0)", unix.SYS_EXIT_GROUP, 0)
+	return Fork(0, prog)
+}
+
+// WindowSize copies the size of one terminal to another, which sends SIGWINCH to the programs there.
+func WindowSize(from, to int) error {
+	size, err := unix.IoctlGetWinsize(from, unix.TIOCGWINSZ)
+	if err != nil {
+		return fmt.Errorf("read the window size: %w", err)
+	}
+	if err := unix.IoctlSetWinsize(to, unix.TIOCSWINSZ, size); err != nil {
+		return fmt.Errorf("set the window size: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+// Package reaper is PID 1 of a pod.
+//
+// The kernel gives PID 1 of a pid namespace two duties. Every orphan becomes its child, and stays a zombie until it is
+// waited for. And when it ends, the kernel kills whoever is left: so PID 1 is the pod's life. A third follows from a
+// protection: signals that PID 1 has no handler for are not delivered to it, so a program that is PID 1 itself ignores
+// SIGTERM unless it was written for that. Under the reaper it is an ordinary process, and dies as its author expects.
+//
+// What it will not do: start anything, restart anything, read a configuration, poll. A supervisor outside does that.
+package reaper
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// A Reaper is made (by Listen) before its main child is forked, so that no signal falls in between.
+type Reaper struct{ signals chan os.Signal }
+
+// Listen takes over every signal that somebody may send to PID 1 and mean the child.
+func Listen() *Reaper {
+	r := &Reaper{make(chan os.Signal, 64)}
+	signal.Notify(r.signals)
+	// Not meant for the child: what the kernel raises for our own faults and children, and Go's own preemption.
+	signal.Reset(syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE,
+		syscall.SIGILL, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS)
+	return r
+}
+
+// Run reaps everything and forwards signals until the process child ends, and returns its exit status: its own, or 128 and
+// the number of the signal that ended it.
+func (r *Reaper) Run(child int) (status int) {
+	go func() {
+		for s := range r.signals {
+			if number, ok := s.(syscall.Signal); ok {
+				_ = syscall.Kill(child, number) // ESRCH: it has just ended, and so do we
+			}
+		}
+	}()
+	for {
+		var ended syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &ended, 0, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil: // ECHILD: somebody reaped it for us, which nobody can
+			return 255
+		case pid == child && ended.Signaled():
+			return 128 + int(ended.Signal())
+		case pid == child && ended.Exited():
+			return ended.ExitStatus()
+		}
+	}
+}

@@ -1,0 +1,221 @@
+package stage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/reaper"
+	"codeberg.org/minipod/minipod/rootfs"
+)
+
+// The child's descriptors, beside standard input, output and error.
+const (
+	controlFD = 3
+	planFD    = 4
+)
+
+// Role is argv[1] of a sandbox.
+const Role = "sandbox"
+
+// IsSandbox tells whether this process was forked by Start. A person who types the role's name has no control socket.
+func IsSandbox(args []string) bool {
+	return len(args) == 3 && args[0] == "minipod" && args[1] == Role && linux.IsSeqpacket(controlFD)
+}
+
+// A sandbox is the child's end.
+type sandbox struct {
+	plan     *Plan
+	root     *rootfs.Builder
+	calls    []CallResult // of the step at hand, with --explain
+	terminal *os.File     // the slave, with -t
+	command  string       // the file to execute
+	uid, gid uint32
+	groups   []uint32
+}
+
+// Main is the sandbox's life. It never returns.
+func Main() {
+	if err := linux.SetCloseOnExec(controlFD); err != nil {
+		os.Exit(hint.ExitRuntime)
+	}
+	s := &sandbox{}
+	name, err := s.build()
+	if err == nil {
+		name, err = s.run()
+	}
+	s.fail(name, err)
+	os.Exit(hint.ExitRuntime)
+}
+
+// build carries out the table.
+func (s *sandbox) build() (name string, err error) {
+	if err := s.readPlan(); err != nil {
+		return "plan", err
+	}
+	if word, err := s.receive(); err != nil || word != "mapped" {
+		os.Exit(hint.ExitRuntime) // the parent is gone: there is nobody to tell
+	}
+	for _, step := range sandboxSteps {
+		if err := s.announce(step); err != nil {
+			return step.name, err
+		}
+		started := time.Now()
+		err := step.do(s)
+		if told := s.tell(step.name, step.why, time.Since(started), err); told != nil && err == nil {
+			err = told
+		}
+		if err != nil {
+			return step.name, err
+		}
+	}
+	return "", nil
+}
+
+func (s *sandbox) readPlan() error {
+	f := os.NewFile(planFD, "plan")
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return fmt.Errorf("read the plan: %w", err)
+	}
+	s.plan = &Plan{}
+	if err := json.Unmarshal(data, s.plan); err != nil {
+		return fmt.Errorf("read the plan: %w", err)
+	}
+	s.root = &rootfs.Builder{Plan: &s.plan.Rootfs}
+	if s.plan.Explain {
+		s.root.Trace = s.trace
+	}
+	return nil
+}
+
+// run is the last step: the program. From "exec" on only the program's own success or failure is left to tell.
+func (s *sandbox) run() (name string, err error) {
+	payload, err := s.payload()
+	if err != nil {
+		return "exec", err
+	}
+	if err := s.announce(step{name: "exec", why: whyExec}); err != nil {
+		return "exec", err
+	}
+	if err := s.send(message{Kind: "exec"}); err != nil {
+		return "exec", err
+	}
+	if !s.plan.Reaper {
+		s.tellPayload(payload, nil)
+		return s.blame(payload, payload.program.Run()) // returns only where execve failed
+	}
+	signals := reaper.Listen()
+	child, err := linux.Fork(0, payload.program)
+	if err != nil {
+		return "exec", err
+	}
+	err = child.Started()
+	s.tellPayload(payload, err)
+	if err != nil {
+		return s.blame(payload, err)
+	}
+	if err := s.settle(); err != nil {
+		return "exec", err
+	}
+	os.Exit(signals.Run(child.PID))
+	return "", nil
+}
+
+// settle makes PID 1 as small as it can be: no descriptor, hardly a capability, no memory that it does not need.
+func (s *sandbox) settle() error {
+	// Trust boundary: the payload may look into another process's /proc entry, or ptrace it, where that one's permitted
+	// capabilities are a subset of its own. We keep the one that we need, and one that a payload never has by default
+	// and that means nothing in a user namespace: so PID 1 stays out of reach.
+	const capKill, capBlockSuspend = 5, 36
+	if err := linux.SetCapabilities(1<<capKill | 1<<capBlockSuspend); err != nil {
+		return err
+	}
+	if err := linux.NullStdio(); err != nil {
+		return err
+	}
+	if s.terminal != nil {
+		s.terminal.Close()
+	}
+	*s = sandbox{}
+	linux.Close(controlFD) // EOF: the parent knows that the program runs
+	debug.SetGCPercent(10)
+	debug.FreeOSMemory()
+	return nil
+}
+
+// announce waits for the parent's word, with --step.
+func (s *sandbox) announce(next step) error {
+	if !s.plan.Step {
+		return nil
+	}
+	if err := s.send(message{Kind: "step", Event: &Event{Step: next.name, Why: next.why, Who: Role, Before: true}}); err != nil {
+		return err
+	}
+	if word, err := s.receive(); err != nil || word != "go" {
+		return errors.New("the parent left")
+	}
+	return nil
+}
+
+// tell sends what a step did, with --explain.
+func (s *sandbox) tell(name, why string, took time.Duration, err error) error {
+	if !s.plan.Explain || len(s.calls) == 0 && err == nil {
+		return nil
+	}
+	event := &Event{Step: name, Why: why, Who: Role, Calls: s.calls, Micros: took.Microseconds()}
+	if err != nil {
+		event.Error = err.Error()
+	}
+	s.calls = nil
+	return s.send(message{Kind: "step", Event: event})
+}
+
+// did notes a system call for --explain, and returns its error.
+func (s *sandbox) did(err error, format string, args ...any) error {
+	if s.plan.Explain {
+		s.trace(fmt.Sprintf(format, args...), err)
+	}
+	return err
+}
+
+func (s *sandbox) trace(call string, err error) {
+	result := "ok"
+	if err != nil {
+		result = err.Error()
+		if errno := syscall.Errno(0); errors.As(err, &errno) {
+			result = errno.Error()
+		}
+	}
+	s.calls = append(s.calls, CallResult{call, result})
+}
+
+func (s *sandbox) send(m message) error { return s.sendFD(m, -1) }
+
+func (s *sandbox) sendFD(m message, fd int) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return linux.Send(controlFD, data, fd)
+}
+
+func (s *sandbox) receive() (string, error) {
+	var word [16]byte
+	n, _, err := linux.Receive(controlFD, word[:])
+	return string(word[:n]), err
+}
+
+func (s *sandbox) fail(name string, err error) {
+	failure := &Failure{Step: name, Text: err.Error(), Hint: hint.Of(err), Exit: hint.ExitStatus(err, hint.ExitRuntime)}
+	errors.As(err, &failure.Errno)
+	_ = s.send(message{Kind: "failed", Fail: failure}) // nobody there: nothing to tell
+}

@@ -1,0 +1,285 @@
+package stage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
+)
+
+// Options say how to start a sandbox.
+type Options struct {
+	Plan       *Plan
+	Namespaces uintptr             // CLONE_NEW*
+	Stdio      [3]*os.File         // of the command; the sandbox itself keeps none of them
+	Sealed     bool                // execute a sealed copy of our binary: the payload may change mounts
+	MapIDs     func(pid int) error // writes the id map; called while the child starts
+	Prepare    func(pid int) error // the last thing before the child goes on; may be nil
+	Narrate    func(Event)         // told each step, when the plan says so
+	Pause      func(Event) error   // returns when the step may go on; an error ends the start
+}
+
+// A Sandbox is the parent's hold on the child: PID 1 of its namespaces. Its owner calls Wait once.
+type Sandbox struct {
+	PID     int
+	Console *os.File // the terminal's master, with -t; the caller closes it
+
+	child   *linux.Child
+	control *os.File
+}
+
+// Start forks the sandbox and returns when the program runs. Where that fails the sandbox is gone, and with it
+// everything that it had mounted; the error is a *Failure or wraps an errno.
+//
+// The calling goroutine must be locked to its thread until Wait returns: the sandbox is killed when that thread dies.
+func Start(o Options) (*Sandbox, error) {
+	ours, theirs, err := linux.SocketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	p := &Sandbox{control: ours}
+	defer ours.Close()
+	program, cleanup, err := o.program(theirs)
+	if err != nil {
+		return nil, err
+	}
+	defer cleanup()
+	began := time.Now()
+	if p.child, err = linux.Fork(o.Namespaces, program); err != nil {
+		return nil, err
+	}
+	p.PID = p.child.PID
+	theirs.Close()
+	o.tell("clone", "one call makes the process and all of its namespaces", began, append([]string{namespaceNames(o.Namespaces)}, program.Calls()...), nil)
+	if err := p.start(&o); err != nil {
+		return nil, errors.Join(err, p.abandon())
+	}
+	return p, nil
+}
+
+// program is what the child does before it is us again.
+func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
+	data, err := json.Marshal(o.Plan)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode the plan: %w", err)
+	}
+	plan, err := linux.SealedFile("plan", data)
+	if err != nil {
+		return nil, nil, err
+	}
+	files := []*os.File{o.Stdio[0], o.Stdio[1], o.Stdio[2], control, plan}
+	prog := &linux.Program{}
+	var high []int
+	cleanup := func() {
+		for _, fd := range high {
+			linux.Close(fd)
+		}
+		plan.Close()
+	}
+	for i, f := range files { // first out of the way, then into place: nothing is run over
+		fd, err := linux.DupHigh(f)
+		if err != nil {
+			cleanup()
+			return nil, nil, err
+		}
+		high = append(high, fd)
+		prog.Dup(fd, i)
+	}
+	prog.CloseFrom(len(files)) // what our caller left open is not for PID 1 either
+	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
+	argv := []string{"minipod", Role, o.Plan.Name}
+	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none"}
+	if !o.Sealed {
+		prog.ExecveReadOnly("/proc/self/exe", argv, env)
+		return prog, cleanup, nil
+	}
+	sealed, err := sealedSelf()
+	if err != nil {
+		cleanup()
+		return nil, nil, err
+	}
+	high = append(high, sealed)
+	prog.ExecveFD(sealed, "minipod, sealed", argv, env)
+	return prog, cleanup, nil
+}
+
+// sealedSelf copies our binary to memory that nobody can write to: for a payload that may change mounts a read-only
+// mount would be no obstacle. It takes milliseconds, so only such payloads pay for it.
+func sealedSelf() (int, error) {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		return -1, fmt.Errorf("copy our binary: %w", err)
+	}
+	f, err := linux.SealedFile("minipod", self)
+	if err != nil {
+		return -1, err
+	}
+	defer f.Close()
+	return linux.DupHigh(f)
+}
+
+func (p *Sandbox) start(o *Options) error {
+	began := time.Now()
+	mapping := o.MapIDs(p.PID)
+	// Did the child even reach execve? Where the kernel refused open_tree, say, the id map failed only as a consequence.
+	if err := p.child.Started(); err != nil {
+		return fmt.Errorf("start the sandbox: %w", err)
+	}
+	if mapping != nil {
+		return mapping
+	}
+	o.tell("id-map", "root inside is you outside; the other ids are your subordinate range", began, []string{fmt.Sprintf("newuidmap %d …, newgidmap %d …", p.PID, p.PID)}, nil)
+	if o.Prepare != nil {
+		if err := o.Prepare(p.PID); err != nil {
+			return err
+		}
+	}
+	if err := p.say("mapped"); err != nil {
+		return err
+	}
+	return p.follow(o)
+}
+
+// follow reads the child's records until it runs or failed.
+func (p *Sandbox) follow(o *Options) error {
+	reached := "its first step"
+	for {
+		m, fd, err := p.next()
+		if err != nil {
+			return err
+		}
+		switch m.Kind {
+		case "alive":
+			reached = "root"
+		case "console":
+			p.Console = os.NewFile(uintptr(fd), "console")
+		case "step":
+			reached = m.Event.Step
+			if err := p.hear(o, *m.Event); err != nil {
+				return err
+			}
+		case "exec":
+			reached = "exec"
+		case "failed":
+			return hint.Exit(hint.Wrap(m.Fail, m.Fail.Hint), m.Fail.Exit)
+		case "":
+			if reached == "exec" {
+				return nil
+			}
+			return fmt.Errorf("the sandbox died after %s", reached)
+		default:
+			return fmt.Errorf("the sandbox sent %q, which nobody knows", m.Kind)
+		}
+	}
+}
+
+func (p *Sandbox) hear(o *Options, e Event) error {
+	if !e.Before {
+		if o.Narrate != nil {
+			o.Narrate(e)
+		}
+		return nil
+	}
+	if o.Pause != nil {
+		if err := o.Pause(e); err != nil {
+			return err
+		}
+	}
+	return p.say("go")
+}
+
+// next returns the next record; the zero message is the end.
+func (p *Sandbox) next() (message, int, error) {
+	buf := make([]byte, 64<<10)
+	n, fd, err := linux.Receive(int(p.control.Fd()), buf)
+	if err != nil || n == 0 {
+		return message{}, -1, err
+	}
+	return decode(buf[:n], fd)
+}
+
+func decode(record []byte, fd int) (message, int, error) {
+	var m message
+	err := json.Unmarshal(record, &m)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("decode the sandbox's record: %w", err)
+	case m.Kind == "":
+		err = errors.New("decode the sandbox's record: it has no kind")
+	case m.Kind == "step" && m.Event == nil, m.Kind == "failed" && m.Fail == nil, (m.Kind == "console") != (fd >= 0):
+		err = fmt.Errorf("decode the sandbox's record: %q is not complete", m.Kind)
+	}
+	if err != nil && fd >= 0 {
+		linux.Close(fd)
+		fd = -1
+	}
+	return m, fd, err
+}
+
+func (p *Sandbox) say(word string) error {
+	err := linux.Send(int(p.control.Fd()), []byte(word), -1)
+	if errors.Is(err, syscall.EPIPE) {
+		return p.follow(&Options{}) // it is gone; perhaps it said why
+	}
+	return err
+}
+
+// abandon ends a sandbox that did not come to run.
+func (p *Sandbox) abandon() error {
+	if p.Console != nil {
+		p.Console.Close()
+	}
+	if err := p.child.Kill(syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	_, err := p.child.Wait()
+	return err
+}
+
+// Signal sends sig to PID 1, which forwards it to the command.
+func (p *Sandbox) Signal(sig syscall.Signal) error { return p.child.Kill(sig) }
+
+// Wait waits for the sandbox's end and returns the command's exit status, 128+n for a signal.
+func (p *Sandbox) Wait() (int, error) {
+	status, err := p.child.Wait()
+	switch {
+	case err != nil:
+		return hint.ExitRuntime, err
+	case status.Signaled():
+		return 128 + int(status.Signal()), nil
+	}
+	return status.ExitStatus(), nil
+}
+
+func (o *Options) tell(name, why string, began time.Time, calls []string, err error) {
+	if o.Narrate == nil {
+		return
+	}
+	e := Event{Step: name, Why: why, Who: "minipod", Micros: time.Since(began).Microseconds()}
+	for _, call := range calls {
+		e.Calls = append(e.Calls, CallResult{call, "ok"})
+	}
+	if err != nil {
+		e.Error = err.Error()
+	}
+	o.Narrate(e)
+}
+
+func namespaceNames(flags uintptr) string {
+	text := "clone("
+	for i, n := range linux.Namespaces {
+		if flags&n.Flag != 0 {
+			if i > 0 {
+				text += "|"
+			}
+			text += n.Name
+		}
+	}
+	return text + ")"
+}
