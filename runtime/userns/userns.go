@@ -10,7 +10,6 @@ package userns
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -23,32 +22,42 @@ const (
 	AppArmorSysctl = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns" // Ubuntu since 23.10: 1 restricts
 	AppArmorLabel  = "/proc/self/attr/apparmor/current"                       // the profile that confines us
 	LimitFolder    = "/proc/sys/user/"                                        // max_user_namespaces and its kin
+
+	profileFile = "/etc/apparmor.d/minipod"
 )
 
+// A Refusal is the policy that forbids user namespaces. Errors of Diagnose wrap one.
+type Refusal struct {
+	Err error    // what the kernel answered
+	Why string   // which policy, for a person
+	Fix []string // shell commands that lift it, where there are any
+}
+
+func (r *Refusal) Error() string { return "create a user namespace: " + r.Err.Error() + ": " + r.Why }
+func (r *Refusal) Unwrap() error { return r.Err }
+
 // Diagnose explains err, which clone(2) with CLONE_NEWUSER and perhaps other namespaces (or the write of the new
-// namespace's id map) answered: one error that wraps err and says which policy refused, with a hint that lifts it.
-// readFile is os.ReadFile but for tests; exe is the path of our own binary, for the AppArmor profile. nil stays nil.
+// namespace's id map) answered: one error that wraps a Refusal and err, with a hint that lifts it. readFile is
+// os.ReadFile but for tests; exe is the path of our own binary, for the AppArmor profile. nil stays nil.
 func Diagnose(err error, readFile func(name string) ([]byte, error), exe string) error {
 	if err == nil {
 		return nil
 	}
 	m := machine{readFile}
-	var why, advice string
+	why, advice, fix := "the reason does not show", "run: minipod doctor", []string(nil)
 	switch {
 	case errors.Is(err, linux.EPERM), errors.Is(err, linux.EACCES):
-		why, advice = m.forbidden(exe)
+		why, advice, fix = m.forbidden(exe)
 	case errors.Is(err, linux.ENOSPC):
-		why, advice = m.limited()
+		why, advice, fix = m.limited()
 	case errors.Is(err, linux.EINVAL):
 		why, advice = "this kernel is built without user namespaces (CONFIG_USER_NS)", "boot your distribution's own kernel, which has them"
 	case errors.Is(err, linux.ENOSYS):
 		why, advice = "a sandbox that we run in does not know the call", m.outside()
 	case errors.Is(err, linux.EAGAIN):
 		why, advice = "you have as many processes as ulimit -u, or your cgroup's pids.max, allows", "end some processes, or raise the limit"
-	default:
-		return hint.Wrap(fmt.Errorf("create a user namespace: %w", err), "run: minipod doctor")
 	}
-	return hint.Wrap(fmt.Errorf("create a user namespace: %w: %s", err, why), advice)
+	return hint.Wrap(&Refusal{err, why, fix}, advice)
 }
 
 // A machine answers questions from its files. A file that can't be read answers no.
@@ -65,35 +74,46 @@ func (m machine) read(name string) string {
 }
 
 // forbidden asks the policies that answer EPERM or EACCES, the most certain first.
-func (m machine) forbidden(exe string) (why, advice string) {
+func (m machine) forbidden(exe string) (why, advice string, fix []string) {
 	switch {
 	case m.read(CloneSysctl) == "0":
-		return "the sysctl kernel.unprivileged_userns_clone is 0",
-			"run: sudo sysctl -w kernel.unprivileged_userns_clone=1"
+		return setSysctl("kernel.unprivileged_userns_clone", "1")
 	case m.read(AppArmorSysctl) == "1" && !m.hasProfile():
 		return "AppArmor reserves them for programs that have a profile, and " + exe + " has none",
-			"run: minipod doctor, which prints the profile to install and the commands"
+			"run: minipod doctor, which prints the profile to install and the commands",
+			[]string{
+				"sudo tee " + profileFile + " <<'END'\n" + Profile(exe) + "END",
+				"sudo apparmor_parser -r " + profileFile,
+			}
 	case m.filtered():
-		return "a seccomp filter forbids it, as a container's does", m.outside()
+		return "a seccomp filter forbids it, as a container's does", m.outside(), nil
 	case m.chrooted():
 		return "we run in a chroot, which may not create any (man 2 unshare)",
-			"leave the chroot, or enter it by pivot_root(8) in a mount namespace of its own"
+			"leave the chroot, or enter it by pivot_root(8) in a mount namespace of its own", nil
 	case m.read("/sys/fs/selinux/enforce") == "1":
-		return "SELinux may forbid it to this user or program",
-			"run: sudo ausearch -m avc -ts recent | grep user_namespace"
+		const search = "sudo ausearch -m avc -ts recent | grep user_namespace"
+		return "SELinux may forbid it to this user or program", "run: " + search, []string{search}
 	}
-	return "none of the policies known to minipod shows; a security module may forbid it", "run: minipod doctor"
+	return "none of the policies known to minipod shows; a security module may forbid it", "run: minipod doctor", nil
 }
 
 // limited finds the exhausted limit: ENOSPC does not say which kind of namespace ran out.
-func (m machine) limited() (why, advice string) {
+func (m machine) limited() (why, advice string, fix []string) {
 	for _, kind := range []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"} {
 		if name := "max_" + kind + "_namespaces"; m.read(LimitFolder+name) == "0" {
-			return "the sysctl user." + name + " is 0", "run: sudo sysctl -w user." + name + "=65536"
+			return setSysctl("user."+name, "65536")
 		}
 	}
 	return "you have as many namespaces as the sysctls user.max_*_namespaces allow, or 32 levels of them",
-		"run: lsns; stop what you no longer need, or raise user.max_user_namespaces"
+		"run: lsns; stop what you no longer need, or raise user.max_user_namespaces", nil
+}
+
+// setSysctl is the answer where a sysctl that is 0 forbids. The fix survives a reboot, the hint is short.
+func setSysctl(name, value string) (why, advice string, fix []string) {
+	return "the sysctl " + name + " is 0", "run: sudo sysctl -w " + name + "=" + value, []string{
+		"echo " + name + "=" + value + " | sudo tee -a /etc/sysctl.d/99-minipod.conf",
+		"sudo sysctl --system",
+	}
 }
 
 // hasProfile tells whether an AppArmor profile is attached to us: then it is not the lack of one that refuses.

@@ -51,13 +51,17 @@ func TestDiagnose(t *testing.T) {
 		{"no CONFIG_USER_NS", syscall.EINVAL, nil, "CONFIG_USER_NS", "kernel"},
 		{"gVisor", syscall.ENOSYS, nil, "does not know the call", "sandbox"},
 		{"ulimit", syscall.EAGAIN, nil, "ulimit -u", "raise the limit"},
-		{"no memory", syscall.ENOMEM, nil, "cannot allocate memory", "minipod doctor"},
+		{"no memory", syscall.ENOMEM, nil, "cannot allocate memory: the reason", "minipod doctor"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			refused := &os.PathError{Op: "fork/exec", Path: "/proc/self/exe", Err: test.errno}
 			err := Diagnose(refused, test.files.read, "/usr/bin/minipod")
 			if !errors.Is(err, test.errno) {
 				t.Errorf("%v does not wrap %v", err, test.errno)
+			}
+			var refusal *Refusal
+			if !errors.As(err, &refusal) {
+				t.Errorf("%v wraps no Refusal", err)
 			}
 			if !strings.Contains(err.Error(), test.why) {
 				t.Errorf("error %q does not say %q", err, test.why)
