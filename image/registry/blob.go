@@ -67,7 +67,7 @@ func (b *blob) Read(p []byte) (int, error) {
 			continue
 		}
 		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF // by the sender's account it was whole; by the manifest's it was not
+			err = &brokenBody{io.ErrUnexpectedEOF} // by the sender's account it was whole; by the manifest's it was not
 		}
 		b.failures++
 		b.reconnects++
@@ -138,6 +138,9 @@ func (p *place) blob(ctx context.Context, desc ocispec.Descriptor, offset int64)
 	if start < offset {
 		if _, err := io.CopyN(io.Discard, body, offset-start); err != nil {
 			body.Close()
+			if errors.Is(err, io.EOF) {
+				err = &brokenBody{io.ErrUnexpectedEOF}
+			}
 			return nil, err
 		}
 	}
@@ -174,6 +177,9 @@ func (s *stalling) Read(p []byte) (int, error) {
 		err = errStalled
 	}
 	s.timer.Stop() // between reads it is our own disk that is slow, not the registry
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &brokenBody{err}
+	}
 	return n, err
 }
 

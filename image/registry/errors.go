@@ -5,13 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -123,12 +121,17 @@ func transient(err error) bool {
 		}
 		return false
 	}
-	var timeout net.Error
-	var op *net.OpError
-	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, errStalled) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed) ||
-		(errors.As(err, &timeout) && timeout.Timeout()) || (errors.As(err, &op) && !isDial(err))
+	// Whatever else went wrong between the request and the end of its answer: net/http and its HTTP/2 keep most of
+	// those errors unexported.
+	var request *url.Error
+	var body *brokenBody
+	return (errors.As(err, &request) || errors.As(err, &body)) && !distrust(err)
 }
+
+// A brokenBody is an answer that did not arrive whole.
+type brokenBody struct{ error }
+
+func (b *brokenBody) Unwrap() error { return b.error }
 
 func isDial(err error) bool {
 	var op *net.OpError

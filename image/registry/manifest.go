@@ -14,8 +14,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// MaxManifest bounds a manifest, an index and an image configuration; registries themselves accept 4 MiB.
-const MaxManifest = 8 << 20
+// MaxManifest bounds a manifest and an index, as registries themselves do.
+const MaxManifest = 4 << 20
 
 // A Manifest is a manifest or an index as it was served: Body hashes to Desc.Digest.
 type Manifest struct {

@@ -131,6 +131,31 @@ func (r *Repository) eachPlace(ctx context.Context, what string, ask func(*place
 	return hint.Wrap(fmt.Errorf("%w (before that: %s)", err, strings.Join(before, "; ")), hint.Of(err))
 }
 
+// Places names the places in the order in which they are asked.
+func (r *Repository) Places() []string {
+	var hosts []string
+	for _, p := range r.places {
+		hosts = append(hosts, p.host)
+	}
+	return hosts
+}
+
+// Discredit makes the place that serves the last to be asked from now on, since what came from there was wrong. It
+// answers whether there is another one.
+func (r *Repository) Discredit() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.serving = (r.serving + 1) % len(r.places)
+	return len(r.places) > 1
+}
+
+// Invalid is an ErrInvalid, with advice, about what the serving place sent.
+func (r *Repository) Invalid(format string, args ...any) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.places[r.serving].invalid(format, args...)
+}
+
 // Close drops the idle connections. Streams that are still open go on.
 func (r *Repository) Close() error {
 	for _, p := range r.places {
