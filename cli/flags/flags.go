@@ -108,7 +108,7 @@ func (p *parser) cluster(word string) error {
 			return ErrHelp
 		case flag == nil:
 			err := fmt.Errorf("unknown shorthand flag: %q in %s", letter, word)
-			if len(word) > 3 && find(p.table, func(f *Flag) bool { return f.Name == word[1:] }) != nil {
+			if find(p.table, func(f *Flag) bool { return f.Name == word[1:] }) != nil {
 				return hint.Wrap(err, "did you mean -"+word+"?")
 			}
 			return err

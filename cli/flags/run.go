@@ -195,7 +195,7 @@ func (r *Run) setExplain(value string) error {
 // setHostname checks what sethostname(2) would refuse, and what no program would believe.
 func (r *Run) setHostname(value string) error {
 	const longest = 64 // __NEW_UTS_LEN
-	if value == "" || len(value) > longest || strings.Trim(value, lettersAndDigits+"-._") != "" {
+	if value == "" || len(value) > longest || !only(value, lettersAndDigits+"-._") {
 		return hint.Wrap(fmt.Errorf("invalid host name %q", value), "use up to 64 letters, digits, dots and hyphens")
 	}
 	r.Hostname = value

@@ -34,7 +34,12 @@ const lettersAndDigits = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01
 
 // isName reports whether s may name a container or a volume: [a-zA-Z0-9][a-zA-Z0-9_.-]*.
 func isName(s string) bool {
-	return s != "" && strings.Contains(lettersAndDigits, s[:1]) && strings.Trim(s, lettersAndDigits+"_.-") == ""
+	return s != "" && only(s[:1], lettersAndDigits) && only(s, lettersAndDigits+"_.-")
+}
+
+// only reports whether s has no other letters than the allowed: those at its ends are trimmed until one isn't.
+func only(s, allowed string) bool {
+	return strings.Trim(s, allowed) == ""
 }
 
 // variables joins the files' variables and, behind them, those of -e.
@@ -213,16 +218,26 @@ func parseLimit(text string) (uint64, error) {
 
 // parseSize reads a number of bytes with docker's units: 1024, 64k, 64m, 1g, 1GB, 1GiB, all in powers of 1024.
 func parseSize(text string) (int64, error) {
-	invalid := hint.Wrap(fmt.Errorf("invalid size %q", text), "write a number of bytes, or one with k, m, g or t")
-	digits := strings.TrimRight(strings.ToLower(text), "bikmgt")
-	unit := strings.ToLower(text)[len(digits):]
-	shift, known := 0, []string{"", "k", "m", "g", "t"}
-	if unit != "b" {
-		shift = slices.Index(known, strings.TrimSuffix(strings.TrimSuffix(unit, "b"), "i"))
+	unitStart := strings.IndexFunc(text, func(c rune) bool { return c < '0' || c > '9' })
+	if unitStart < 0 {
+		unitStart = len(text)
 	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || shift < 0 || n <= 0 || n > (1<<62)>>(10*shift) {
-		return 0, invalid
+	shift := -1
+	switch strings.ToLower(text[unitStart:]) {
+	case "", "b":
+		shift = 0
+	case "k", "kb", "kib":
+		shift = 10
+	case "m", "mb", "mib":
+		shift = 20
+	case "g", "gb", "gib":
+		shift = 30
+	case "t", "tb", "tib":
+		shift = 40
 	}
-	return n << (10 * shift), nil
+	n, err := strconv.ParseInt(text[:unitStart], 10, 64)
+	if err != nil || shift < 0 || n == 0 || n > (1<<62)>>shift {
+		return 0, hint.Wrap(fmt.Errorf("invalid size %q", text), "write a number of bytes, or one with k, m, g or t")
+	}
+	return n << shift, nil
 }
