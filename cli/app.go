@@ -188,20 +188,18 @@ func dressed(verbs []*urfave.Command) []*urfave.Command {
 	var dress func(path string, verbs []*urfave.Command)
 	dress = func(path string, verbs []*urfave.Command) {
 		for _, verb := range verbs {
-			verb.HelpName = path + " " + verb.Name
+			verb.HelpName = path + verb.Name
 			verb.HideHelpCommand = true // else `minipod rmi help` would be help about rmi
 			verb.OnUsageError = onUsageError
-			if verb.CustomHelpTemplate == "" {
-				verb.CustomHelpTemplate = verbHelp
-			}
-			dress(verb.HelpName, verb.Subcommands)
+			verb.CustomHelpTemplate = verbHelp
+			dress("minipod "+verb.HelpName+" ", verb.Subcommands)
 		}
 	}
-	dress("minipod", verbs)
+	dress("", verbs) // urfave/cli itself puts the program in front of the topmost
 	return verbs
 }
 
-// minArgs and maxArgs are docker's complaints about the number of arguments; maxArgs < 0 is any.
+// checkArgs complains as docker does about the number of arguments; a negative maximum is none.
 func checkArgs(c *urfave.Context, minimum, maximum int) error {
 	n := c.NArg()
 	if n >= minimum && (maximum < 0 || n <= maximum) {

@@ -8,6 +8,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/state"
 	"codeberg.org/minipod/minipod/volume"
 )
@@ -94,25 +95,23 @@ func (a *app) complete(words []string) {
 
 func (a *app) candidates(words []string) []string {
 	tree := a.tree()
-	flags, verbs, path := tree.Flags, tree.Commands, []string{}
+	known, verbs, path := flagTable(tree.Flags), tree.Commands, []string{}
 	typed, current := words[:len(words)-1], words[len(words)-1]
-	var value urfave.Flag // the flag whose value is being typed
 	for len(typed) > 0 {
 		word := typed[0]
-		typed, value = typed[1:], nil
+		typed = typed[1:]
 		if strings.HasPrefix(word, "-") {
-			flag := lookup(flags, strings.TrimLeft(word, "-"))
-			if flag != nil && takesValue(flag) && !strings.Contains(word, "=") {
-				if len(typed) == 0 {
-					value = flag
-					break
-				}
-				typed = typed[1:]
+			if !wantsWord(known, word) {
+				continue
 			}
+			if len(typed) == 0 {
+				return valuesOf(strings.TrimLeft(word, "-"))
+			}
+			typed = typed[1:]
 			continue
 		}
 		if verb := find(verbs, word); verb != nil {
-			path, flags, verbs = append(path, verb.Name), verb.Flags, verb.Subcommands
+			path, known, verbs = append(path, verb.Name), flagTable(verb.Flags), verb.Subcommands
 			continue
 		}
 		if len(path) > 0 && path[0] == "run" {
@@ -120,24 +119,25 @@ func (a *app) candidates(words []string) []string {
 		}
 	}
 	switch {
-	case value != nil:
-		return valuesOf(value.Names()[0])
 	case strings.HasPrefix(current, "-"):
-		return flagNames(flags)
+		return flagNames(known)
 	case len(verbs) > 0:
 		return verbNames(verbs)
 	}
 	return a.arguments(path)
 }
 
-func flagNames(flags []urfave.Flag) []string {
+// wantsWord tells whether the next word is the value of this flag: "-o", "--output", but not "--output=json".
+func wantsWord(known []flags.Flag, word string) bool {
+	name := strings.TrimLeft(word, "-")
+	i := slices.IndexFunc(known, func(f flags.Flag) bool { return f.Name == name || f.Short == name })
+	return i >= 0 && known[i].Kind != flags.Bool && known[i].Kind != flags.Optional
+}
+
+func flagNames(known []flags.Flag) []string {
 	names := []string{"--help"}
-	for _, flag := range flags {
-		for _, name := range flag.Names() {
-			if len(name) > 1 {
-				names = append(names, "--"+name)
-			}
-		}
+	for _, f := range known {
+		names = append(names, "--"+f.Name)
 	}
 	slices.Sort(names)
 	return names
@@ -159,7 +159,7 @@ func valuesOf(flag string) []string {
 		"output":   {"table", "wide", "json", "yaml"},
 		"pull":     {"missing", "always", "never"},
 		"network":  {"none", "host"},
-		"pid":      {"private", "host"},
+		"pid":      {"private"},
 		"format":   {"json", "table"},
 		"cap-add":  {"ALL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_PTRACE", "SYS_TIME"},
 		"cap-drop": {"ALL", "CHOWN", "MKNOD", "NET_RAW", "SETUID", "SETGID"},

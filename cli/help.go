@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"flag"
 	"fmt"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
+
+	"codeberg.org/minipod/minipod/cli/flags"
 )
 
 // appHelp and verbHelp are how help looks: usage first, examples before flags.
@@ -44,28 +47,33 @@ func examples(lines ...string) string {
 	return "Examples:\n  " + strings.Join(lines, "\n  ")
 }
 
-// flagHelp is a flag's line in a help text, in docker's layout: "-o, --output FORM", a tab, what it does. The word
-// in backquotes in a flag's usage is the name of its value.
-func flagHelp(flag urfave.Flag) string {
-	documented, ok := flag.(urfave.DocGenerationFlag)
-	if !ok {
-		return "      --" + strings.Join(flag.Names(), ", --")
+// flagHelp is a flag's line in a help text, in docker's layout: "-o, --output FORM", a tab, what it does.
+func flagHelp(flag urfave.Flag) string { return flagLine(flagTable([]urfave.Flag{flag})[0]) }
+
+func flagLine(f flags.Flag) string {
+	short := "    "
+	if f.Short != "" {
+		short = "-" + f.Short + ", "
 	}
-	short, long := "    ", ""
-	for _, name := range flag.Names() {
-		if len(name) == 1 {
-			short = "-" + name + ", "
-		} else if long == "" {
-			long = "--" + name
-		}
+	value := " " + f.Value
+	switch {
+	case f.Kind == flags.Optional && f.Value != "":
+		value = "[=" + f.Value + "]"
+	case f.Value == "":
+		value = ""
 	}
-	usage := documented.GetUsage()
-	if before, rest, quoted := strings.Cut(usage, "`"); quoted {
-		value, after, _ := strings.Cut(rest, "`")
-		usage, long = before+value+after, long+" "+value
+	usage := f.Usage
+	if f.Default != "" {
+		usage += fmt.Sprintf(" (default %s)", f.Default)
 	}
-	if value := documented.GetDefaultText(); takesValue(flag) && value != "" {
-		usage += fmt.Sprintf(" (default %s)", value)
-	}
-	return "  " + short + long + "\t" + usage
+	return "  " + short + "--" + f.Name + value + "\t" + usage
 }
+
+// A tableFlag shows a flag of our own table (run's) to urfave/cli's help. It is never parsed there.
+type tableFlag struct{ flags.Flag }
+
+func (f tableFlag) String() string            { return flagLine(f.Flag) }
+func (f tableFlag) Names() []string           { return []string{f.Name} }
+func (f tableFlag) Apply(*flag.FlagSet) error { return nil }
+func (f tableFlag) IsSet() bool               { return false }
+func (f tableFlag) IsVisible() bool           { return true }

@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"codeberg.org/minipod/minipod/config"
+	"codeberg.org/minipod/minipod/doctor"
+)
+
+func (a *app) doctorVerb() *urfave.Command {
+	return &urfave.Command{
+		Name: "doctor", Usage: "Check what this machine offers, and print how to get what is missing", Category: groupMachine,
+		Description: "Nothing is changed and nothing needs privileges. The status is 1 if containers cannot run here.\n\n" +
+			examples("minipod doctor", "minipod doctor -v", "minipod doctor -o json"),
+		Flags: append(recordFlags(), &urfave.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "show the evidence of good checks, too"}),
+		Action: func(c *urfave.Context) error {
+			if err := checkArgs(c, 0, 0); err != nil {
+				return err
+			}
+			settings, err := config.Load(a.dirs)
+			if err != nil {
+				return err
+			}
+			env, err := doctor.Host(a.dirs, settings, nil)
+			if err != nil {
+				return err
+			}
+			return a.examine(c.Context, c, env)
+		},
+	}
+}
+
+func (a *app) examine(ctx context.Context, c *urfave.Context, env doctor.Env) error {
+	results := doctor.Run(ctx, env)
+	if err := a.printRecord(c, results, func() { a.printResults(results, c.Bool("verbose")) }); err != nil {
+		return err
+	}
+	for _, r := range results {
+		if r.Status == doctor.Fail {
+			return statusError(exitFailure)
+		}
+	}
+	return nil
+}
+
+// printResults prints the verdicts as a table, and under each that is not good why it matters and what to type.
+func (a *app) printResults(results []doctor.Result, verbose bool) {
+	marks := map[doctor.Status]string{doctor.OK: "ok", doctor.Warn: "WARN", doctor.Fail: "FAIL", doctor.Skip: "-"}
+	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	for _, r := range results {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", marks[r.Status], r.Title, strings.Join(r.Evidence[:min(1, len(r.Evidence))], ""))
+	}
+	w.Flush()
+	for _, r := range results {
+		bad := r.Status == doctor.Warn || r.Status == doctor.Fail
+		if !bad && !verbose {
+			continue
+		}
+		fmt.Fprintf(a.out, "\n%s %s\n", marks[r.Status], r.Title)
+		for _, evidence := range r.Evidence {
+			fmt.Fprintln(a.out, "   ", evidence)
+		}
+		if bad && r.Why != "" {
+			fmt.Fprintln(a.out, "  so:", r.Why)
+		}
+		if bad && len(r.Fix) > 0 {
+			fmt.Fprintf(a.out, "  fix:\n    %s\n", strings.Join(r.Fix, "\n    "))
+		}
+	}
+}
