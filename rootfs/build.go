@@ -102,10 +102,7 @@ func (b *Builder) MountRoot() error {
 	}
 	switch p.Driver {
 	case Overlay, "":
-		options := "lowerdir=" + strings.Join(p.Lower, ":") + ",upperdir=" + p.Upper + ",workdir=" + p.Work + ",userxattr"
-		if p.Volatile {
-			options += ",volatile"
-		}
+		options := p.overlayOptions()
 		err := linux.Mount("overlay", p.Target, "overlay", 0, options)
 		if err := b.did(err, `mount("overlay", %q, "overlay", %q)`, p.Target, options); err != nil {
 			return err
@@ -125,6 +122,17 @@ func (b *Builder) MountRoot() error {
 	}
 	return b.did(linux.Chdir(p.Target), "chdir(%q)", p.Target)
 }
+
+func (p *Plan) overlayOptions() string {
+	options := "lowerdir=" + strings.Join(p.Lower, ":") + ",upperdir=" + p.Upper + ",workdir=" + p.Work + ",userxattr"
+	if p.Volatile {
+		options += ",volatile"
+	}
+	return options
+}
+
+// OptionsLength is how much of mount(2)'s one page the overlay takes.
+func (p *Plan) OptionsLength() int { return len(p.overlayOptions()) + 1 }
 
 // Pivot makes the tree the root. The host's tree is gone from this namespace when it returns.
 func (b *Builder) Pivot() error {
@@ -166,13 +174,6 @@ func (b *Builder) place(m *Mount, fd int) error {
 	if err := b.refuseKernelTree(m, target); err != nil {
 		linux.Close(fd)
 		return err
-	}
-	if m.CopyUp {
-		err := copyTree(target, fd)
-		if err := b.did(err, "copy the image's %s into the new volume", m.Target); err != nil {
-			linux.Close(fd)
-			return err
-		}
 	}
 	return b.did(linux.MoveMountFD(fd, target, m.Target), "move_mount(%s, %q)", m.Type, m.Target)
 }

@@ -6,21 +6,42 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
+
+	"codeberg.org/minipod/minipod/internal/linux"
 )
 
-// copyTree fills the folder behind dst with what the one behind src holds: owners, modes, times and links, as a new
-// named volume gets them from the image. What exists in dst already is left alone, so a copy that was interrupted can
-// be made again. Both are descriptors; devices and sockets are passed over.
-func copyTree(src, dst int) error {
-	from, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(src))
+// CopyFromImage copies the image's folder at target to dir, which is empty: owners, modes, times and links, the folder's own
+// included, as a new named volume gets them. It is called between MountRoot and Pivot, when both are in sight; links in
+// target end at the image's root. Devices, pipes and sockets are passed over; an image without the folder is an empty one.
+func (b *Builder) CopyFromImage(target, dir string) error {
+	image, err := linux.OpenDir(filepath.Join(b.Plan.Data, b.Plan.Target))
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	folder, err := image.OpenInRoot(strings.TrimPrefix(path.Clean(target), "/"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return b.did(copyTree("/proc/self/fd/"+strconv.Itoa(folder.FD), dir), "copy the image's %s into the new volume", target)
+}
+
+func copyTree(src, dst string) error {
+	from, err := os.OpenRoot(src)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	to, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(dst))
+	to, err := os.OpenRoot(dst)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type Mount struct {
 	Attr        uint64   // MOUNT_ATTR_*
 	Propagation uint64   // MS_PRIVATE, MS_SLAVE, MS_SHARED
 	Optional    bool     // a kernel that refuses it gets an empty read-only folder instead: cgroup on a v1 host
-	CopyUp      bool     // a new named volume: fill it with what the image has at Target
+	Fill        bool     // a new named volume, at Source: it starts with what the image has at Target
 }
 
 // A File is a small file of ours, bound over the image's. Its content lives in a tmpfs of the container.

@@ -101,6 +101,20 @@ func open(dir int, name, full string, how *unix.OpenHow) (File, error) {
 	}
 }
 
+// Names answers the names in the folder f, in the kernel's order. It reads on from where the last call ended.
+func (f File) Names() ([]string, error) {
+	var names []string
+	buf := make([]byte, 32<<10)
+	for {
+		var n int
+		err := f.self("read", func() (err error) { n, err = unix.Getdents(f.FD, buf); return err })
+		if err != nil || n == 0 {
+			return names, err
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
+}
+
 // Close closes f. What close(2) may report of a late write error belongs to file systems that Sync asks first.
 func (f File) Close() { unix.Close(f.FD) }
 

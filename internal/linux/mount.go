@@ -17,11 +17,17 @@ const (
 	MsRdonly  = unix.MS_RDONLY
 	MsPrivate = unix.MS_PRIVATE
 	MsRec     = unix.MS_REC
+	MsSlave   = unix.MS_SLAVE
+	MsShared  = unix.MS_SHARED
 
 	AttrRdonly = unix.MOUNT_ATTR_RDONLY
 	AttrNosuid = unix.MOUNT_ATTR_NOSUID
 	AttrNodev  = unix.MOUNT_ATTR_NODEV
 	AttrNoexec = unix.MOUNT_ATTR_NOEXEC
+
+	AttrNoatime     = unix.MOUNT_ATTR_NOATIME
+	AttrStrictatime = unix.MOUNT_ATTR_STRICTATIME
+	AttrNodiratime  = unix.MOUNT_ATTR_NODIRATIME
 )
 
 // Mount is mount(2).

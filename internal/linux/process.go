@@ -170,3 +170,25 @@ func NullStdio() error {
 	}
 	return nil
 }
+
+// RlimitNumber returns the number of a resource limit by the runtime specification's name, RLIMIT_NOFILE.
+func RlimitNumber(name string) (int, bool) {
+	for i, known := range [...]string{ // asm-generic/resource.h, which all of Go's architectures but MIPS share
+		"CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
+		"MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+	} {
+		if name == "RLIMIT_"+known {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// HardRlimit returns the process's hard limit, above which an ordinary user can't go.
+func HardRlimit(resource int) (uint64, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(resource, &limit); err != nil {
+		return 0, fmt.Errorf("getrlimit: %w", err)
+	}
+	return limit.Max, nil
+}

@@ -13,6 +13,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/rootfs"
+	"codeberg.org/minipod/minipod/volume"
 )
 
 // A step is a line of the story: its name, what it does, and what it is for.
@@ -29,6 +30,7 @@ var sandboxSteps = []step{
 	{"private-mounts", (*sandbox).privateMounts, "nothing that we mount leaks to the host"},
 	{"gather", (*sandbox).gather, "whatever comes from the host is taken along now, attached to nowhere"},
 	{"overlay", (*sandbox).overlay, "image layers below, this container's writes above"},
+	{"fill-volumes", (*sandbox).fillVolumes, "a new named volume starts with what the image has there"},
 	{"pivot-root", (*sandbox).pivotRoot, "the host's tree is out of reach from here"},
 	{"proc", (*sandbox).proc, "a /proc that shows only this pid namespace"},
 	{"dev", (*sandbox).dev, "a few harmless devices, terminals and shared memory of its own"},
@@ -67,9 +69,23 @@ func (s *sandbox) becomeRoot() error {
 func (s *sandbox) privateMounts() error { return s.root.MakePrivate() }
 func (s *sandbox) gather() error        { return s.root.Gather() }
 func (s *sandbox) overlay() error       { return s.root.MountRoot() }
-func (s *sandbox) pivotRoot() error     { return s.root.Pivot() }
-func (s *sandbox) files() error         { return s.root.MakeFiles() }
-func (s *sandbox) mask() error          { return s.root.Mask() }
+
+func (s *sandbox) fillVolumes() error {
+	for _, m := range s.plan.Rootfs.Mounts {
+		if !m.Fill {
+			continue
+		}
+		err := volume.Fill(m.Source, func(dir string) error { return s.root.CopyFromImage(m.Target, dir) })
+		if err != nil {
+			return fmt.Errorf("fill the volume for %s: %w", m.Target, err)
+		}
+	}
+	return nil
+}
+
+func (s *sandbox) pivotRoot() error { return s.root.Pivot() }
+func (s *sandbox) files() error     { return s.root.MakeFiles() }
+func (s *sandbox) mask() error      { return s.root.Mask() }
 
 func (s *sandbox) proc() error {
 	return s.root.Place(func(m *rootfs.Mount) bool { return m.Type == "proc" })

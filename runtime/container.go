@@ -1,0 +1,349 @@
+package runtime
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/state"
+)
+
+// Errors to test for with errors.Is.
+var (
+	ErrNotFound  = errors.New("no such container")
+	ErrNameTaken = errors.New("the container name is already in use")
+	ErrRunning   = errors.New("the container is running")
+)
+
+// The states of a container, in docker's words.
+const (
+	StatusCreated = "created"
+	StatusRunning = "running"
+	StatusExited  = "exited"
+)
+
+// A Record is what we remember of a container. Version is 1; a newer one is not ours to read.
+type Record struct {
+	Version  int
+	ID       string
+	Name     string
+	Image    string // as the user named it
+	ImageID  string
+	Command  []string
+	Created  time.Time
+	Started  time.Time `json:",omitzero"`
+	Finished time.Time `json:",omitzero"`
+	Status   string
+	PID      int // of PID 1, on the host; 0 when not running
+	ExitCode int
+	Remove   bool // --rm
+	Volumes  []string
+	Labels   map[string]string
+}
+
+// A Container is one that this process supervises: it holds the lock. Its owner calls Delete or Close.
+type Container struct {
+	Record
+	Dir string
+
+	dirs state.Dirs
+	lock *state.Lock
+}
+
+// Create makes the container's folder and takes its lock and its name. An empty name is replaced by one that is free.
+// Atomic: until it returns, a crash leaves something that Sweep removes.
+func Create(dirs state.Dirs, r Record) (*Container, error) {
+	if err := makeFolders(dirs); err != nil {
+		return nil, err
+	}
+	making, err := state.RLockFile(filepath.Join(dirs.Containers(), ".lock"))
+	if err != nil {
+		return nil, fmt.Errorf("create a container: %w", err)
+	}
+	defer making.Unlock()
+	r.Version, r.ID, r.Status, r.Created = 1, newID(), StatusCreated, time.Now()
+	c := &Container{Record: r, Dir: filepath.Join(dirs.Containers(), r.ID), dirs: dirs}
+	if err := os.Mkdir(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create a container: %w", err)
+	}
+	if c.lock, err = state.TryLock(filepath.Join(c.Dir, "lock")); err != nil {
+		return nil, errors.Join(fmt.Errorf("create a container: %w", err), os.RemoveAll(c.Dir))
+	}
+	if err := c.takeName(); err != nil {
+		return nil, errors.Join(err, c.lock.Unlock(), os.RemoveAll(c.Dir))
+	}
+	if err := c.Save(); err != nil {
+		return nil, errors.Join(err, c.Delete())
+	}
+	return c, nil
+}
+
+func makeFolders(dirs state.Dirs) error {
+	names := filepath.Join(dirs.Containers(), ".names")
+	if _, err := os.Lstat(names); err == nil {
+		return nil
+	}
+	for _, dir := range []string{dirs.Data, dirs.Containers(), names} {
+		if err := state.Make(dir); err != nil {
+			return fmt.Errorf("make minipod's folders: %w", err)
+		}
+	}
+	return nil
+}
+
+func newID() string {
+	var id [32]byte
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(id[:])
+}
+
+// takeName makes the link that is the name. One whose container is gone is nobody's.
+func (c *Container) takeName() error {
+	if c.Name == "" {
+		c.Name = "mp-" + c.ID[:8]
+	}
+	link := c.nameLink()
+	for {
+		err := os.Symlink(c.ID, link)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		owner, err := os.Readlink(link)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Lstat(filepath.Join(c.dirs.Containers(), owner)); err == nil {
+			return hint.Wrap(fmt.Errorf("%w: %q is container %s", ErrNameTaken, c.Name, owner[:min(12, len(owner))]),
+				fmt.Sprintf("remove that one (minipod rm %s) or choose another name", c.Name))
+		}
+		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+}
+
+func (c *Container) nameLink() string { return filepath.Join(c.dirs.Containers(), ".names", c.Name) }
+
+// Save writes the record: whole or not at all. It is not synced to disk: what a power cut could take from it is the
+// state of a container that the power cut has ended.
+func (c *Container) Save() error {
+	data, err := json.Marshal(&c.Record)
+	if err != nil {
+		return fmt.Errorf("encode the record of container %s: %w", c.Name, err)
+	}
+	temp, name := filepath.Join(c.Dir, ".record"), filepath.Join(c.Dir, "record.json")
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
+		return fmt.Errorf("write the record of container %s: %w", c.Name, err)
+	}
+	return os.Rename(temp, name)
+}
+
+// Close lets go of a container that stays on disk.
+func (c *Container) Close() error { return c.lock.Unlock() }
+
+// Delete removes the container with everything that it wrote, and its lock last. Files of other ids than our own can't be
+// removed from outside of the user namespace; then the error is a permission error, and RemoveTree inside does it.
+func (c *Container) Delete() error {
+	owner, err := os.Readlink(c.nameLink())
+	if err == nil && owner == c.ID {
+		err = os.Remove(c.nameLink())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := RemoveTree(c.Dir); err != nil {
+		return err
+	}
+	return c.lock.Unlock()
+}
+
+// RemoveTree removes dir and all below it, opening folders that were closed to their owner. It follows no links.
+func RemoveTree(dir string) error {
+	err := os.RemoveAll(dir)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return err
+		}
+		if root, err = os.OpenRoot(dir); err != nil {
+			return err
+		}
+	}
+	openFolders(root, ".")
+	root.Close()
+	return os.RemoveAll(dir)
+}
+
+// openFolders does what it can; what it can't do os.RemoveAll will name.
+func openFolders(root *os.Root, name string) {
+	_ = root.Chmod(name, 0o700)
+	f, err := root.Open(name)
+	if err != nil {
+		return
+	}
+	entries, _ := f.ReadDir(-1)
+	f.Close()
+	for _, e := range entries {
+		if e.IsDir() {
+			openFolders(root, name+"/"+e.Name())
+		}
+	}
+}
+
+// List returns the records of all containers, the newest first. One that says "running" and has no supervisor died with it.
+func List(dirs state.Dirs) ([]Record, error) {
+	entries, err := os.ReadDir(dirs.Containers())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var list []Record
+	for _, e := range entries {
+		if !isID(e.Name()) {
+			continue
+		}
+		r, err := read(filepath.Join(dirs.Containers(), e.Name()))
+		if errors.Is(err, fs.ErrNotExist) { // being made, or half removed: Sweep's
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b Record) int { return b.Created.Compare(a.Created) })
+	return list, nil
+}
+
+func isID(name string) bool {
+	return len(name) == 64 && strings.Trim(name, "0123456789abcdef") == ""
+}
+
+func read(dir string) (Record, error) {
+	var r Record
+	if err := state.ReadJSON(filepath.Join(dir, "record.json"), &r); err != nil {
+		return r, err
+	}
+	if r.Version != 1 {
+		return r, hint.Wrap(fmt.Errorf("container %s was made by another version of minipod (record version %d)", filepath.Base(dir), r.Version), "use that version to remove it")
+	}
+	if r.Status == StatusExited {
+		return r, nil
+	}
+	lock, err := state.TryLock(filepath.Join(dir, "lock"))
+	if errors.Is(err, state.ErrLocked) {
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	if r.Status == StatusRunning {
+		r.ExitCode = 137 // PID 1 was killed when its supervisor died
+	}
+	r.Status, r.PID = StatusExited, 0
+	return r, lock.Unlock()
+}
+
+// Find returns the container of that name, id, or unique beginning of an id.
+func Find(dirs state.Dirs, nameOrID string) (Record, error) {
+	list, err := List(dirs)
+	if err != nil {
+		return Record{}, err
+	}
+	var found []Record
+	for _, r := range list {
+		if r.Name == nameOrID || r.ID == nameOrID {
+			return r, nil
+		}
+		if nameOrID != "" && strings.HasPrefix(r.ID, nameOrID) {
+			found = append(found, r)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return Record{}, hint.Wrap(fmt.Errorf("%w: %s", ErrNotFound, nameOrID), "list them: minipod ps -a")
+	}
+	return Record{}, hint.Wrap(fmt.Errorf("%d containers have ids that begin with %s", len(found), nameOrID), "write more of the id")
+}
+
+// Adopt takes over a container that nobody supervises, to remove it. ErrRunning says that somebody does.
+func Adopt(dirs state.Dirs, r Record) (*Container, error) {
+	c := &Container{Record: r, Dir: filepath.Join(dirs.Containers(), r.ID), dirs: dirs}
+	lock, err := state.TryLock(filepath.Join(c.Dir, "lock"))
+	if errors.Is(err, state.ErrLocked) {
+		return nil, hint.Wrap(fmt.Errorf("%w: %s", ErrRunning, r.Name), "end it first, or force: minipod rm -f "+r.Name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, r.Name)
+	}
+	c.lock = lock
+	return c, err
+}
+
+// Sweep removes what dead supervisors left: containers with --rm, and those that were never whole. remove is called with
+// each folder (inside the user namespace, if need be). A container that is being made at this moment puts it off.
+func Sweep(dirs state.Dirs, remove func(dir string) error) error {
+	entries, err := os.ReadDir(dirs.Containers())
+	if len(entries) <= 2 { // .lock and .names
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
+	}
+	var dead []string
+	for _, e := range entries {
+		dir := filepath.Join(dirs.Containers(), e.Name())
+		if !isID(e.Name()) || !abandoned(dir) {
+			continue
+		}
+		dead = append(dead, dir)
+	}
+	if len(dead) == 0 {
+		return nil
+	}
+	sweeping, err := state.TryLock(filepath.Join(dirs.Containers(), ".lock"))
+	if errors.Is(err, state.ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer sweeping.Unlock()
+	var failed error
+	for _, dir := range dead {
+		if abandoned(dir) { // now that nobody makes one
+			failed = errors.Join(failed, remove(dir))
+		}
+	}
+	return failed
+}
+
+// abandoned tells whether nobody holds the container, and nobody wants it.
+func abandoned(dir string) bool {
+	if _, err := os.Lstat(filepath.Join(dir, "lock")); err == nil {
+		lock, err := state.TryLock(filepath.Join(dir, "lock"))
+		if err != nil {
+			return false
+		}
+		defer lock.Unlock()
+	}
+	var r Record
+	err := state.ReadJSON(filepath.Join(dir, "record.json"), &r)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && r.Version == 1 && r.Remove
+}
