@@ -194,7 +194,11 @@ func TestChecks(t *testing.T) {
 		{"no tun", func(h *host) { h.Open = missing }, "tun", Warn, "/dev/net/tun", "sudo modprobe tun"},
 		{"tun shut", func(h *host) { h.Open = shut }, "tun", Warn, "permission denied", "sudo chmod 0666 /dev/net/tun"},
 
-		{"cgroup v1", func(h *host) { h.statfs("/sys/fs/cgroup", linux.FileSystem{}) }, "cgroup", Warn, "not cgroup v2", "systemd.unified_cgroup_hierarchy=1"},
+		{"cgroup v1", func(h *host) { h.statfs("/sys/fs/cgroup", linux.FileSystem{}) }, "cgroup", Warn, "not cgroup v2", "GRUB_CMDLINE_LINUX"},
+		{"cgroup v1 on Fedora", func(h *host) {
+			h.statfs("/sys/fs/cgroup", linux.FileSystem{})
+			h.write("/etc/os-release", "ID=fedora\n")
+		}, "cgroup", Warn, "not cgroup v2", "grubby --update-kernel=ALL --args=systemd.unified_cgroup_hierarchy=1"},
 		{"no cpu controller", func(h *host) {
 			h.write("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers", "memory pids\n")
 		}, "cgroup", Warn, `"memory pids", want cpu`, "Delegate=cpu cpuset io memory pids"},

@@ -47,6 +47,9 @@ func (m *machine) cgroupFolder() string {
 
 func (m *machine) unified() []string {
 	const argument = "systemd.unified_cgroup_hierarchy=1"
+	if !m.systemd() {
+		return []string{"# mount cgroup v2, and no v1 controller, at /sys/fs/cgroup (man 7 cgroups)"}
+	}
 	if slices.Contains(m.families(), "fedora") {
 		return []string{"sudo grubby --update-kernel=ALL --args=" + argument, "sudo reboot"}
 	}
@@ -59,7 +62,7 @@ func (m *machine) unified() []string {
 
 func (m *machine) delegate() []string {
 	if !m.systemd() {
-		return []string{"# without systemd somebody with root must make a group for you and chown it (cgroups(7), delegation)"}
+		return []string{"# without systemd somebody with root must make a group for you and chown it (man 7 cgroups, Delegation)"}
 	}
 	const dir = "/etc/systemd/system/user@.service.d"
 	return []string{

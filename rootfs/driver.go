@@ -92,7 +92,7 @@ func Choose(want string, p Probed, fuse string) (Choice, error) {
 	case string(FuseOverlayfs):
 		if fuse == "" {
 			return Choice{}, hint.Wrap(fmt.Errorf("use the storage driver fuse-overlayfs, as configured: the program, or /dev/fuse, is not there"),
-				"install the package fuse-overlayfs; run: minipod doctor")
+				"run `minipod doctor` for the command that installs it")
 		}
 		return Choice{Driver: FuseOverlayfs}, nil
 	case string(Copy):

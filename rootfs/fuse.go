@@ -27,7 +27,7 @@ import (
 func StartFuse(program string, p *Plan) (*os.Process, error) {
 	device, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
-		return nil, hint.Wrap(err, "run: minipod doctor")
+		return nil, hint.Wrap(err, "run `minipod doctor`")
 	}
 	defer device.Close() // only the server may hold it, or its death would not abort the connection
 	mount, err := linux.NewMount("fuse", []string{

@@ -44,7 +44,7 @@ func Diagnose(err error, readFile func(name string) ([]byte, error), exe string)
 		return nil
 	}
 	m := machine{readFile}
-	why, advice, fix := "the reason does not show", "run: minipod doctor", []string(nil)
+	why, advice, fix := "the reason does not show", "run `minipod doctor`", []string(nil)
 	switch {
 	case errors.Is(err, linux.EPERM), errors.Is(err, linux.EACCES):
 		why, advice, fix = m.forbidden(exe)
@@ -80,7 +80,7 @@ func (m machine) forbidden(exe string) (why, advice string, fix []string) {
 		return setSysctl("kernel.unprivileged_userns_clone", "1")
 	case m.read(AppArmorSysctl) == "1" && !m.hasProfile():
 		return "AppArmor reserves them for programs that have a profile, and " + exe + " has none",
-			"run: minipod doctor, which prints the profile to install and the commands",
+			"run `minipod doctor`: it prints the profile to install and the commands",
 			[]string{
 				"sudo tee " + profileFile + " <<'END'\n" + Profile(exe) + "END",
 				"sudo apparmor_parser -r " + profileFile,
@@ -92,9 +92,9 @@ func (m machine) forbidden(exe string) (why, advice string, fix []string) {
 			"leave the chroot, or enter it by pivot_root(8) in a mount namespace of its own", nil
 	case m.read("/sys/fs/selinux/enforce") == "1":
 		const search = "sudo ausearch -m avc -ts recent | grep user_namespace"
-		return "SELinux may forbid it to this user or program", "run: " + search, []string{search}
+		return "SELinux may forbid it to this user or program", "run `" + search + "`", []string{search}
 	}
-	return "none of the policies known to minipod shows; a security module may forbid it", "run: minipod doctor", nil
+	return "none of the policies known to minipod shows; a security module may forbid it", "run `minipod doctor`", nil
 }
 
 // limited finds the exhausted limit: ENOSPC does not say which kind of namespace ran out.
@@ -105,12 +105,12 @@ func (m machine) limited() (why, advice string, fix []string) {
 		}
 	}
 	return "you have as many namespaces as the sysctls user.max_*_namespaces allow, or 32 levels of them",
-		"run: lsns; stop what you no longer need, or raise user.max_user_namespaces", nil
+		"run `lsns`; stop what you no longer need, or raise user.max_user_namespaces", nil
 }
 
 // setSysctl is the answer where a sysctl that is 0 forbids. The fix survives a reboot, the hint is short.
 func setSysctl(name, value string) (why, advice string, fix []string) {
-	return "the sysctl " + name + " is 0", "run: sudo sysctl -w " + name + "=" + value, []string{
+	return "the sysctl " + name + " is 0", "run `sudo sysctl -w " + name + "=" + value + "`", []string{
 		"echo " + name + "=" + value + " | sudo tee -a /etc/sysctl.d/99-minipod.conf",
 		"sudo sysctl --system",
 	}
@@ -146,10 +146,10 @@ func (m machine) chrooted() bool {
 // outside is the advice to a process in somebody else's container.
 func (m machine) outside() string {
 	if _, err := m.readFile("/run/.containerenv"); err == nil {
-		return "start the outer container with: podman run --security-opt seccomp=unconfined --security-opt unmask=ALL …"
+		return "start the outer container with `podman run --security-opt seccomp=unconfined --security-opt unmask=ALL …`"
 	}
 	if _, err := m.readFile("/.dockerenv"); err == nil {
-		return "start the outer container with: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined …"
+		return "start the outer container with `docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined …`"
 	}
 	return "run minipod outside of that sandbox"
 }
