@@ -81,6 +81,9 @@ func (s *Store) updateIndex(ctx context.Context, change func(*ocispec.Index) err
 // Tag makes name lead to the manifest, which must be in the store. The image that had the name before, if any, loses it, and
 // stays as a dangling one if it was its last. The descriptor's annotations are kept with the name (AnnotationSource).
 func (s *Store) Tag(ctx context.Context, name reference.Reference, manifest ocispec.Descriptor) error {
+	if name.Name() == reference.DefaultRegistry+"/library/sha256" {
+		return fmt.Errorf("tag %s: %w: it would read like an image ID", name.Familiar(), reference.ErrInvalid)
+	}
 	release, err := s.Hold(ctx) // a collector must not take the manifest between our look and our entry
 	if err != nil {
 		return err
