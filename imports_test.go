@@ -17,8 +17,9 @@ const module = "codeberg.org/minipod/minipod"
 // runPath are the packages that `minipod run` starts with, before main's heavier ones initialise. Each
 // millisecond of theirs is a millisecond of every container's start.
 var runPath = []string{
-	"state", "internal/hint", "internal/linux", "image/reference", "image/store", "runtime", "runtime/spec", "runtime/stage",
-	"runtime/idmap", "runtime/caps", "runtime/seccomp/cache", "rootfs", "reaper", "volume",
+	"cli/flags", "config", "image/layer", "image/reference", "image/store", "internal/hint", "internal/linux", "internal/nearest",
+	"reaper", "rootfs", "runtime", "runtime/caps", "runtime/idmap", "runtime/seccomp/cache", "runtime/spec", "runtime/stage",
+	"runtime/userns", "state", "volume",
 }
 
 // An importRule forbids some packages to import some others, for a reason.
