@@ -292,6 +292,24 @@ func TestPing(t *testing.T) {
 	}
 }
 
+// TestDocumented holds docs/rootless.md to the checks that there are.
+func TestDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/rootless.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := healthy(t)
+	results := Run(t.Context(), h.Env)
+	for _, r := range results {
+		if !strings.Contains(string(page), "\n| ["+r.Name+"](#") {
+			t.Errorf("docs/rootless.md has no row for the check %s", r.Name)
+		}
+	}
+	if rows := strings.Count(string(page), "\n| ["); rows != len(results) {
+		t.Errorf("docs/rootless.md has %d rows for %d checks", rows, len(results))
+	}
+}
+
 // TestHost runs the checks on the machine that we are on: whatever they find, each must say something.
 func TestHost(t *testing.T) {
 	dir := t.TempDir()
