@@ -1,13 +1,17 @@
 package layer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"codeberg.org/minipod/minipod/internal/linux"
 )
@@ -17,7 +21,15 @@ type tree struct {
 	root linux.File
 	path string // root's, with every symbolic link resolved
 	open map[string]linux.File
-	made func(name string) error // called for each folder that dir makes, before it is made
+
+	folders map[string]attributes   // by real name: what settle sets
+	made    func(name string) error // called for each folder that dir makes, before it is made
+}
+
+// attributes are those of a folder that have to wait. A zero time leaves the time as it is.
+type attributes struct {
+	mode uint32
+	time time.Time
 }
 
 // A folder is an open folder of the tree and its real name there: no component of it is a symbolic link.
@@ -40,7 +52,7 @@ func openTree(dir string, made func(string) error) (*tree, error) {
 		root.Close()
 		return nil, err
 	}
-	return &tree{root, real, map[string]linux.File{}, made}, nil
+	return &tree{root, real, map[string]linux.File{}, map[string]attributes{}, made}, nil
 }
 
 func (t *tree) close() {
@@ -58,7 +70,8 @@ func localName(unsafeName string) (string, error) {
 	if !filepath.IsLocal(name) {
 		return "", errors.New("name leads out of the layer")
 	}
-	return path.Clean(name), nil
+	name = path.Clean(name)
+	return name, checkDepth(path.Dir(name))
 }
 
 // dir opens the folder name, a local name, and makes what is missing on the way. Symbolic links of the tree are
@@ -74,24 +87,30 @@ func (t *tree) dir(name string) (folder, error) {
 	if !errors.Is(err, fs.ErrNotExist) || name == "." {
 		return folder{}, err
 	}
-	if depth(name) > maxDepth {
-		return folder{}, fmt.Errorf("folders nest deeper than %d", maxDepth)
-	}
 	parent, err := t.dir(path.Dir(name))
 	if err != nil {
 		return folder{}, err
 	}
-	name = path.Join(parent.name, path.Base(name))
+	base := path.Base(name)
+	name = path.Join(parent.name, base)
 	if err := t.made(name); err != nil {
 		return folder{}, err
 	}
-	err = parent.Mkdir(path.Base(name), 0o700)
+	err = mkdir(parent, base)
 	if errors.Is(err, fs.ErrExist) { // yet it was not found: a symbolic link whose target is missing
 		return folder{}, fmt.Errorf("%s, a parent, is a dangling symbolic link", name)
 	} else if err != nil {
 		return folder{}, err
 	}
 	return t.dir(name)
+}
+
+// mkdir makes the folder base, for now with a mode that lets us fill it.
+func mkdir(parent folder, base string) error {
+	if err := checkDepth(path.Join(parent.name, base)); err != nil { // again: links lead deeper than names tell
+		return err
+	}
+	return parent.Mkdir(base, 0o700)
 }
 
 // lookup opens the folder name without making anything. The caller closes it.
@@ -115,9 +134,6 @@ func (t *tree) lookup(name string) (folder, error) {
 	name, err = filepath.Rel(t.path, real)
 	if err != nil || !filepath.IsLocal(name) {
 		return folder{}, fmt.Errorf("%s is not in %s", real, t.path)
-	}
-	if depth(name) > maxDepth {
-		return folder{}, fmt.Errorf("folders nest deeper than %d", maxDepth)
 	}
 	f, err = t.root.OpenBeneath(name)
 	return folder{f, name}, err
@@ -172,4 +188,42 @@ func (t *tree) replace(parent folder, base string, make func() error) error {
 	return make()
 }
 
-func depth(name string) int { return strings.Count(name, "/") + 1 }
+// settle sets the folders' modes and times, children first: no mode then keeps us from what is below it.
+func (t *tree) settle(ctx context.Context) error {
+	names := slices.Sorted(maps.Keys(t.folders))
+	slices.Reverse(names)
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if name == "." {
+			continue // last: "-x" sorts before it
+		}
+		if err := t.settleFolder(name); err != nil {
+			return &EntryError{name, err}
+		}
+	}
+	return t.settleFolder(".")
+}
+
+func (t *tree) settleFolder(name string) error {
+	f, err := t.root.OpenBeneath(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, linux.ENOTDIR) || errors.Is(err, linux.ELOOP) {
+		return nil // a later entry replaced it
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	a := t.folders[name]
+	if err := f.Chmod(a.mode); err != nil || a.time.IsZero() {
+		return err
+	}
+	return f.SetTimes(a.time)
+}
+
+func checkDepth(name string) error {
+	if strings.Count(name, "/") >= maxDepth {
+		return fmt.Errorf("folders nest deeper than %d", maxDepth)
+	}
+	return nil
+}

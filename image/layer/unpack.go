@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
-	"slices"
-	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -40,13 +37,13 @@ func Unpack(ctx context.Context, dir string, r io.Reader, o Options) (Summary, e
 		buf:     make([]byte, 1<<20),
 		uid:     os.Geteuid(),
 		gid:     os.Getegid(),
-		folders: map[string]attributes{".": {mode: 0o755}},
 	}
 	var err error
 	if u.tree, err = openTree(dir, u.implied); err != nil {
 		return Summary{}, fmt.Errorf("unpack layer: %w", err)
 	}
 	defer u.close()
+	u.folders["."] = attributes{mode: 0o755}
 	if err := u.entries(ctx); err != nil {
 		return u.sum, advise(err)
 	}
@@ -73,16 +70,9 @@ type unpacker struct {
 	sum       Summary
 	tar       *tar.Reader
 	buf       []byte
-	uid, gid  int                   // new files have them
-	folders   map[string]attributes // by real name: set at the end
-	whiteouts []string              // local names: made at the end
-	deferred  int64                 // bytes of names in the two
-}
-
-// attributes are those of a folder that have to wait. A zero time leaves the time as it is.
-type attributes struct {
-	mode uint32
-	time time.Time
+	uid, gid  int      // new files have them
+	whiteouts []string // local names: made at the end
+	deferred  int64    // bytes of names in whiteouts and folders
 }
 
 func (u *unpacker) entries(ctx context.Context) error {
@@ -190,11 +180,11 @@ func (u *unpacker) directory(name string, h *tar.Header) error {
 			return err
 		}
 		base := path.Base(name)
-		err = parent.Mkdir(base, 0o700)
+		err = mkdir(parent, base)
 		if errors.Is(err, fs.ErrExist) {
 			var st linux.Stat
 			if st, err = parent.Lstat(base); err == nil && st.Mode&linux.S_IFMT != linux.S_IFDIR {
-				err = u.replace(parent, base, func() error { return parent.Mkdir(base, 0o700) })
+				err = u.replace(parent, base, func() error { return mkdir(parent, base) })
 			}
 		}
 		if err != nil {
@@ -277,42 +267,12 @@ func (u *unpacker) link(parent folder, base, unsafeTarget string) error {
 	return u.replace(parent, base, func() error { return parent.Link(from.File, path.Base(target), base) })
 }
 
-// finish does what had to wait for the last entry: whiteouts, then the folders' modes and times, children first.
+// finish does what had to wait for the last entry. Whiteouts come first, since they change their folder's time.
 func (u *unpacker) finish(ctx context.Context) error {
-	for _, name := range u.whiteouts {
-		if err := u.whiteout(name); err != nil {
-			return &EntryError{name, err}
-		}
-	}
-	names := slices.Sorted(maps.Keys(u.folders))
-	slices.Reverse(names)
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("unpack layer: %w", err)
-		}
-		if name == "." {
-			continue // "-x" sorts before it
-		}
-		if err := u.settle(name); err != nil {
-			return &EntryError{name, err}
-		}
-	}
-	return u.settle(".")
-}
-
-func (u *unpacker) settle(name string) error {
-	f, err := u.root.OpenBeneath(name)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, linux.ENOTDIR) || errors.Is(err, linux.ELOOP) {
-		return nil // a later entry replaced it
-	} else if err != nil {
+	if err := u.applyWhiteouts(); err != nil {
 		return err
 	}
-	defer f.Close()
-	a := u.folders[name]
-	if err := f.Chmod(a.mode); err != nil || a.time.IsZero() {
-		return err
-	}
-	return f.SetTimes(a.time)
+	return u.settle(ctx)
 }
 
 // A meter is a reader that fails with ErrTooBig after so many bytes.

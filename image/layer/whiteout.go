@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -53,30 +54,76 @@ func marker(name string) (kind, error) {
 	return whiteout, nil
 }
 
-// whiteout makes what the marker name asks for. All entries are there by now: what is in this layer stays.
-func (u *unpacker) whiteout(name string) error {
-	parent, err := u.dir(path.Dir(name))
+// applyWhiteouts makes what the markers ask for. All entries are there by now, and what is in this layer stays.
+//
+// The ones higher up come first: below what hides everything there is nothing left to hide, and a whiteout there
+// would be seen. Overlayfs lists a folder that is in one layer only as it is, whiteouts too.
+func (u *unpacker) applyWhiteouts() error {
+	slices.SortStableFunc(u.whiteouts, func(a, b string) int {
+		return strings.Count(hiddenBy(a), "/") - strings.Count(hiddenBy(b), "/")
+	})
+	hidden := map[string]bool{}
+	for _, name := range u.whiteouts {
+		if err := u.applyWhiteout(name, hidden); err != nil {
+			return &EntryError{name, err}
+		}
+	}
+	return nil
+}
+
+// hiddenBy answers the name that the marker hides in the layers below.
+func hiddenBy(marker string) string {
+	dir, base := path.Split(marker)
+	if base == opaqueMarker {
+		return path.Clean(dir)
+	}
+	return dir + strings.TrimPrefix(base, whiteoutPrefix)
+}
+
+func (u *unpacker) applyWhiteout(marker string, hidden map[string]bool) error {
+	if within(path.Dir(hiddenBy(marker)), hidden) { // before dir: what is whited out can't be a parent
+		return nil
+	}
+	parent, err := u.dir(path.Dir(marker))
 	if err != nil {
 		return err
 	}
-	base := path.Base(name)
-	if base == opaqueMarker {
+	if path.Base(marker) == opaqueMarker {
+		hidden[parent.name] = true
 		u.sum.OpaqueRoot = u.sum.OpaqueRoot || parent.name == "."
 		return setOpaque(parent.File)
 	}
-	base = strings.TrimPrefix(base, whiteoutPrefix)
+	if within(parent.name, hidden) { // again, by its real name
+		return nil
+	}
+	base := path.Base(hiddenBy(marker))
+	name := path.Join(parent.name, base)
 	st, err := parent.Lstat(base)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		hidden[name] = true
 		return makeWhiteout(parent.File, base)
 	case err == nil && st.Mode&linux.S_IFMT == linux.S_IFDIR:
-		dir, err := u.dir(path.Join(parent.name, base))
+		hidden[name] = true
+		dir, err := u.dir(name)
 		if err != nil {
 			return err
 		}
 		return setOpaque(dir.File)
 	}
 	return err // nil: a file of this layer hides what is below it anyway
+}
+
+// within says whether the folder name or one above it is in hidden.
+func within(name string, hidden map[string]bool) bool {
+	for ; ; name = path.Dir(name) {
+		if hidden[name] {
+			return true
+		}
+		if name == "." {
+			return false
+		}
+	}
 }
 
 func setOpaque(dir linux.File) error {

@@ -1,0 +1,168 @@
+package layer
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"codeberg.org/minipod/minipod/internal/linux"
+)
+
+// Pack writes the tree dir, in overlayfs' format, to w as a layer's tar: what Unpack reads. The same tree gives the
+// same bytes: a folder's files come before its folders, each sorted, times are in seconds as in docker's layers, and
+// there are no names of users. Sockets are left out; they mean nothing without who listens. A name that begins with
+// ".wh." can't be said in a layer and is an *EntryError.
+//
+// Nobody should write in dir meanwhile: a file that shrinks while it is read is an error. w is not closed.
+func Pack(ctx context.Context, w io.Writer, dir string) error {
+	root, err := linux.OpenDir(dir)
+	if err != nil {
+		return fmt.Errorf("pack layer: %w", err)
+	}
+	defer root.Close()
+	p := &packer{root: root, tar: tar.NewWriter(w), links: map[inode]string{}}
+	if err := p.folder(ctx, "."); err != nil {
+		return fmt.Errorf("pack layer: %w", err)
+	}
+	if err := p.tar.Close(); err != nil {
+		return fmt.Errorf("pack layer: %w", err)
+	}
+	return nil
+}
+
+type packer struct {
+	root  linux.File
+	tar   *tar.Writer
+	links map[inode]string // files with several names, by the first one's
+}
+
+func (p *packer) folder(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	dir, err := p.root.OpenBeneath(name)
+	if err != nil {
+		return &EntryError{name, err}
+	}
+	folders, err := p.files(dir, name)
+	dir.Close() // before we go deeper: depth must not cost descriptors
+	if err != nil {
+		return err
+	}
+	for _, sub := range folders {
+		if err := p.folder(ctx, path.Join(name, sub)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// files writes the folder dir and what it holds, but for the folders in it, which it answers.
+func (p *packer) files(dir linux.File, name string) (folders []string, err error) {
+	st, err := dir.Stat()
+	if err != nil {
+		return nil, &EntryError{name, err}
+	}
+	if err := p.header(name+"/", tar.TypeDir, st, &dir); err != nil {
+		return nil, &EntryError{name, err}
+	}
+	nodes, hides, err := read(dir)
+	if err != nil {
+		return nil, &EntryError{name, err}
+	}
+	if hides {
+		if err := p.marker(path.Join(name, opaqueMarker)); err != nil {
+			return nil, &EntryError{name, err}
+		}
+	}
+	for _, n := range nodes {
+		full := path.Join(name, n.name)
+		switch {
+		case strings.HasPrefix(n.name, whiteoutPrefix):
+			err = errors.New("a layer can't hold a file of this name: it would delete another")
+		case n.whiteout:
+			err = p.marker(path.Join(name, whiteoutPrefix+n.name))
+		case n.kind() == linux.S_IFDIR:
+			folders = append(folders, n.name)
+		default:
+			err = p.node(dir, n, full)
+		}
+		if err != nil {
+			return nil, &EntryError{full, err}
+		}
+	}
+	return folders, nil
+}
+
+func (p *packer) node(dir linux.File, n node, full string) error {
+	if first, ok := p.links[n.inode()]; ok && n.Nlink > 1 {
+		return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: full, Linkname: first,
+			Mode: int64(n.Mode & linux.ModeBits), Uid: int(n.Uid), Gid: int(n.Gid), ModTime: seconds(n.Stat), Format: tar.FormatPAX})
+	}
+	p.links[n.inode()] = full
+	switch n.kind() {
+	case linux.S_IFREG:
+		return p.file(dir, n, full)
+	case linux.S_IFLNK:
+		target, err := dir.Readlink(n.name)
+		if err != nil {
+			return err
+		}
+		return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: full, Linkname: target,
+			Mode: 0o777, Uid: int(n.Uid), Gid: int(n.Gid), ModTime: seconds(n.Stat), Format: tar.FormatPAX})
+	case linux.S_IFIFO:
+		return p.header(full, tar.TypeFifo, n.Stat, nil)
+	case linux.S_IFSOCK:
+		return nil
+	}
+	return fmt.Errorf("device node: nobody can unpack it again in a user namespace")
+}
+
+func (p *packer) file(dir linux.File, n node, full string) error {
+	f, err := dir.Open(n.name)
+	if err != nil {
+		return err
+	}
+	content := f.OSFile()
+	defer content.Close()
+	if err := p.header(full, tar.TypeReg, n.Stat, &f); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(p.tar, content, n.Size); err == io.EOF {
+		return fmt.Errorf("it shrank while it was read: %w", io.ErrUnexpectedEOF)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// header writes the header of a file; f, where not nil, is it, and has the extended attributes.
+func (p *packer) header(full string, typeflag byte, st linux.Stat, f *linux.File) error {
+	h := &tar.Header{Typeflag: typeflag, Name: full, Mode: int64(st.Mode & linux.ModeBits),
+		Uid: int(st.Uid), Gid: int(st.Gid), ModTime: seconds(st), Format: tar.FormatPAX}
+	if typeflag == tar.TypeReg {
+		h.Size = st.Size
+	}
+	if f != nil {
+		kept, err := xattrs(*f)
+		if err != nil {
+			return err
+		}
+		h.PAXRecords = map[string]string{}
+		for key, value := range kept {
+			h.PAXRecords[xattrPrefix+key] = value
+		}
+	}
+	return p.tar.WriteHeader(h)
+}
+
+func (p *packer) marker(full string) error {
+	return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: full, Mode: 0o600, ModTime: time.Unix(0, 0), Format: tar.FormatPAX})
+}
+
+func seconds(st linux.Stat) time.Time { return time.Unix(int64(st.Mtim.Sec), 0) }
