@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -125,7 +124,6 @@ func unknownVerb(path, name string, verbs []*urfave.Command) error {
 	for _, verb := range verbs {
 		names = append(names, verb.Names()...)
 	}
-	slices.Sort(names)
 	advice := "run `" + path + " --help` to see the verbs there are"
 	if near := nearest.Name(name, names); near != "" {
 		advice = "run `" + path + " " + near + "`, if you meant that"

@@ -156,6 +156,7 @@ func verbNames(verbs []*urfave.Command) []string {
 // valuesOf are the words that a flag takes, where it takes only some.
 func valuesOf(flag string) []string {
 	return map[string][]string{
+		"o":        {"table", "wide", "json", "yaml"},
 		"output":   {"table", "wide", "json", "yaml"},
 		"pull":     {"missing", "always", "never"},
 		"network":  {"none", "host"},

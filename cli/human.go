@@ -16,7 +16,7 @@ func humanSize(bytes int64, digits int) string {
 		size, unit = size/1000, unit+1
 	}
 	text := strconv.FormatFloat(size, 'g', digits, 64)
-	if strings.Contains(text, "e") { // 999.9 rounds to 1e+03
+	if rounded, err := strconv.ParseFloat(text, 64); err == nil && rounded >= 1000 && unit < len(units)-1 { // 999.9 of 3 digits
 		text, unit = "1", unit+1
 	}
 	return text + units[unit]
