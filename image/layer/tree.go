@@ -222,7 +222,7 @@ func (t *tree) settleFolder(name string) error {
 }
 
 func checkDepth(name string) error {
-	if strings.Count(name, "/") >= maxDepth {
+	if level(name) > maxDepth {
 		return fmt.Errorf("folders nest deeper than %d", maxDepth)
 	}
 	return nil

@@ -59,9 +59,14 @@ func marker(name string) (kind, error) {
 // The ones higher up come first: below what hides everything there is nothing left to hide, and a whiteout there
 // would be seen. Overlayfs lists a folder that is in one layer only as it is, whiteouts too.
 func (u *unpacker) applyWhiteouts() error {
-	slices.SortStableFunc(u.whiteouts, func(a, b string) int {
-		return strings.Count(hiddenBy(a), "/") - strings.Count(hiddenBy(b), "/")
-	})
+	for i, name := range u.whiteouts {
+		parent, err := u.dir(path.Dir(name))
+		if err != nil {
+			return &EntryError{name, err}
+		}
+		u.whiteouts[i] = path.Join(parent.name, path.Base(name)) // the real name
+	}
+	slices.SortFunc(u.whiteouts, func(a, b string) int { return level(hiddenBy(a)) - level(hiddenBy(b)) })
 	hidden := map[string]bool{}
 	for _, name := range u.whiteouts {
 		if err := u.applyWhiteout(name, hidden); err != nil {
@@ -80,31 +85,33 @@ func hiddenBy(marker string) string {
 	return dir + strings.TrimPrefix(base, whiteoutPrefix)
 }
 
+// level is how deep name is in the layer, whose root has level 0.
+func level(name string) int {
+	if name == "." {
+		return 0
+	}
+	return strings.Count(name, "/") + 1
+}
+
 func (u *unpacker) applyWhiteout(marker string, hidden map[string]bool) error {
-	if within(path.Dir(hiddenBy(marker)), hidden) { // before dir: what is whited out can't be a parent
+	name := hiddenBy(marker)
+	if within(path.Dir(name), hidden) {
 		return nil
 	}
 	parent, err := u.dir(path.Dir(marker))
 	if err != nil {
 		return err
 	}
+	hidden[name] = true
 	if path.Base(marker) == opaqueMarker {
-		hidden[parent.name] = true
-		u.sum.OpaqueRoot = u.sum.OpaqueRoot || parent.name == "."
+		u.sum.OpaqueRoot = u.sum.OpaqueRoot || name == "."
 		return setOpaque(parent.File)
 	}
-	if within(parent.name, hidden) { // again, by its real name
-		return nil
-	}
-	base := path.Base(hiddenBy(marker))
-	name := path.Join(parent.name, base)
-	st, err := parent.Lstat(base)
+	st, err := parent.Lstat(path.Base(name))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		hidden[name] = true
-		return makeWhiteout(parent.File, base)
+		return makeWhiteout(parent.File, path.Base(name))
 	case err == nil && st.Mode&linux.S_IFMT == linux.S_IFDIR:
-		hidden[name] = true
 		dir, err := u.dir(name)
 		if err != nil {
 			return err
