@@ -39,37 +39,52 @@ const (
 	skippable = "\x2a\x4d\x18"
 )
 
-// NewReader reads the first bytes of r and returns a reader of what they compress. Input that is neither gzip nor zstd
-// is passed through as it is; bzip2 and xz answer ErrUnsupported. An empty r is plain.
+// Detect reads the first bytes of r and tells how it is compressed. The returned reader has all of r, those bytes included.
+// Input that is neither gzip nor zstd is plain, also when it is empty; bzip2 and xz answer ErrUnsupported.
+func Detect(r io.Reader) (Kind, *bufio.Reader, error) {
+	whole := bufio.NewReaderSize(r, readBuffer)
+	magic, err := whole.Peek(6)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return None, whole, err
+	}
+	switch {
+	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b, 8}):
+		return Gzip, whole, nil
+	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}),
+		len(magic) >= 4 && magic[0]&0xf0 == 0x50 && string(magic[1:4]) == skippable:
+		return Zstd, whole, nil
+	case bytes.HasPrefix(magic, []byte("BZh")):
+		return None, whole, fmt.Errorf("bzip2: %w", ErrUnsupported)
+	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
+		return None, whole, fmt.Errorf("xz: %w", ErrUnsupported)
+	}
+	return None, whole, nil
+}
+
+// NewReader returns a reader of what r compresses, by Detect.
 //
 // The caller closes the result, which frees the decoder's buffers and leaves r alone. Truncated input ends in
 // io.ErrUnexpectedEOF, never in a clean io.EOF.
 func NewReader(r io.Reader) (io.ReadCloser, Kind, error) {
-	buffered := bufio.NewReaderSize(r, readBuffer)
-	magic, err := buffered.Peek(6)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, None, err
+	kind, whole, err := Detect(r)
+	if err != nil {
+		return nil, kind, err
 	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b, 8}):
-		z, err := gzip.NewReader(buffered)
+	switch kind {
+	case Gzip:
+		z, err := gzip.NewReader(whole)
 		if err != nil {
-			return nil, Gzip, fmt.Errorf("gzip: %w", unexpected(err))
+			return nil, kind, fmt.Errorf("gzip: %w", unexpected(err))
 		}
-		return gzipReader{z}, Gzip, nil
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}),
-		len(magic) >= 4 && magic[0]&0xf0 == 0x50 && string(magic[1:4]) == skippable:
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1))
+		return gzipReader{z}, kind, nil
+	case Zstd:
+		z, err := zstd.NewReader(whole, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1))
 		if err != nil {
-			return nil, Zstd, fmt.Errorf("zstd: %w", err)
+			return nil, kind, fmt.Errorf("zstd: %w", err)
 		}
-		return zstdReader{z}, Zstd, nil
-	case bytes.HasPrefix(magic, []byte("BZh")):
-		return nil, None, fmt.Errorf("bzip2: %w", ErrUnsupported)
-	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
-		return nil, None, fmt.Errorf("xz: %w", ErrUnsupported)
+		return zstdReader{z}, kind, nil
 	}
-	return io.NopCloser(buffered), None, nil
+	return io.NopCloser(whole), kind, nil
 }
 
 type gzipReader struct{ z *gzip.Reader }

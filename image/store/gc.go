@@ -19,6 +19,13 @@ import (
 // partialAge is how long an abandoned download stays for being resumed; Prune does not wait.
 const partialAge = 7 * 24 * time.Hour
 
+// Collect removes what no name leads to, and returns it: what a failed load calls once it has released its Hold. Downloads that
+// may still be resumed stay. Remove and Prune do it, too.
+func (s *Store) Collect(ctx context.Context) (Removed, error) {
+	var removed Removed
+	return removed, s.collect(ctx, &removed, false)
+}
+
 // collect removes what no image needs, and adds it to removed. If anybody holds the store it does nothing but say so.
 //
 // It marks, and takes out of sight, under the exclusive lock: blobs are unlinked, trees renamed. Deleting the trees takes
@@ -164,6 +171,7 @@ func (s *Store) sweepTemps(removed *Removed, partials bool) error {
 		filepath.Join(s.dirs.Tmp(), "blob-*.lock"):      0,
 		filepath.Join(s.dirs.Tmp(), "layer-*.lock"):     0,
 		filepath.Join(s.dirs.Tmp(), "blob-*.part"):      partialAge,
+		filepath.Join(s.dirs.Tmp(), "stream-*"):         0,
 		filepath.Join(s.dirs.Images(), ".tmp-*-[0-9]*"): time.Minute, // index.json's may be a live writer's: its lock is another
 	} {
 		names, err := filepath.Glob(pattern)
