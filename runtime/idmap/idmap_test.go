@@ -184,6 +184,7 @@ func TestForRoot(t *testing.T) {
 	}{
 		{"the machine's", "         0          0 4294967295\n", all, nil, false, true},
 		{"nested", "         0       1000          1\n         1     100000      65536\n", all, Map{{0, 0, 1}, {1, 1, 65536}}, false, false},
+		{"nested, one id", "         0       1000          1\n", all, Map{{0, 0, 1}}, true, false},
 		{"nested, powerless", "         0       1000          1\n         1     100000      65536\n", none, Map{{0, 0, 1}}, true, false},
 	} {
 		s := fake(t, map[string]string{"proc/self/uid_map": c.uidMap, "proc/self/gid_map": c.uidMap, "proc/self/status": c.status})

@@ -85,13 +85,19 @@ func (s system) forRoot(gid int) (uids, gids Map, warning, err error) {
 			"run it as an ordinary user (a new one: `sudo useradd -m NAME`, then `su - NAME`)")
 	}
 	held := effectiveCapabilities(s.read("proc/self/status"))
-	if !held.Has(capSetuid) || !held.Has(capSetgid) || len(uids) == 0 || len(gids) == 0 {
+	switch {
+	case !held.Has(capSetuid) || !held.Has(capSetgid):
 		warning = hint.Wrap(
-			errors.New("this namespace's root lacks CAP_SETUID and CAP_SETGID: containers have the one user id 0"),
+			errors.New("this namespace's root lacks CAP_SETUID or CAP_SETGID: containers have the one user id 0"),
 			"start the outer container with `--cap-add SETUID --cap-add SETGID`")
-		return newMap(0, nil), newMap(uint32(gid), nil), warning, nil
+	case uids.Single() || gids.Single() || len(uids) == 0 || len(gids) == 0:
+		warning = hint.Wrap(
+			errors.New("this namespace has one id alone: containers have the one user id 0"),
+			"give the outer container a range of ids")
+	default:
+		return uids, gids, nil, nil
 	}
-	return uids, gids, nil, nil
+	return newMap(0, nil), newMap(uint32(gid), nil), warning, nil
 }
 
 // effectiveCapabilities reads the line "CapEff:" of /proc/PID/status.

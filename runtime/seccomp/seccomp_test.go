@@ -146,9 +146,19 @@ func compare(t *testing.T, profile *specs.LinuxSeccomp) {
 	for n := range uint32(520) {
 		numbers = append(numbers, n)
 	}
+	withArgs := map[string]bool{}
+	for _, call := range profile.Syscalls {
+		for _, name := range call.Names {
+			withArgs[name] = withArgs[name] || len(call.Args) > 0
+		}
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, number := range numbers {
-		for round := range len(values) + 40 {
+		rounds := 3
+		if withArgs[here.SyscallNumbers[int(number)]] {
+			rounds = len(values) + 40
+		}
+		for round := range rounds {
 			var args [6]uint64
 			for i := range args {
 				args[i] = values[random.IntN(len(values))]
@@ -228,7 +238,7 @@ func TestRandomProfiles(t *testing.T) {
 	}
 	names := []string{"read", "write", "openat", "close", "clone", "clone3", "socket", "statx", "mseal", "no_such_call"}
 	values := []uint64{0, 1, 5, 40, 1 << 31, 1<<32 - 1, 1 << 32, 5 << 32, 1<<64 - 1}
-	for range 40 {
+	for range 200 {
 		errno := choose(200)
 		profile := &specs.LinuxSeccomp{DefaultAction: actions[choose(len(actions))], DefaultErrnoRet: &errno}
 		for range choose(12) {
