@@ -10,11 +10,11 @@
 //
 // A layer is never whole in memory and is read once. Four goroutines hand it on in big blocks:
 //
-//	 registry ──▶ receive ─────────▶ decompress ─────────▶ unpack ──▶ layers/.tmp…  ──rename──▶ layers/<DiffID>
-//	              │ sha256 of blob   │ sha256 of tar       │ image/layer
-//	              ▼                  ▼                     ▼
-//	            partial blob       DiffID                files
-//	              └─rename─▶ blobs/sha256/…   only after size, digest and DiffID are what the manifest says
+//	registry ──▶ receive ─────────▶ decompress ─────────▶ unpack ──▶ layers/.new-…  ──rename──▶ layers/<DiffID>
+//	             │ sha256 of blob   │ sha256 of tar       │ image/layer
+//	             ▼                  ▼                     ▼
+//	           partial blob       DiffID                files
+//	             └─rename─▶ blobs/sha256/…   only after size, digest and DiffID are what the manifest says
 //
 // Unpacking before the digest is known is safe, since nothing of it can be seen under its final name until both
 // digests hold, and because image/layer trusts no tar in any case. It is what makes a pull take as long as its

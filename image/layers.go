@@ -15,6 +15,7 @@ import (
 	"codeberg.org/minipod/minipod/image/registry"
 	"codeberg.org/minipod/minipod/image/store"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
@@ -149,9 +150,10 @@ func (p *pull) receive(ctx context.Context, l *LayerReport, use func(io.Reader, 
 }
 
 // giveUp decides what becomes of a blob whose use failed, and whose fault it was: nonsense in a layer may be the
-// layer's or the registry's, and only the digest tells.
+// layer's or the registry's, and only the digest tells. Kept is what another attempt can continue.
 func (p *pull) giveUp(in *store.Ingest, l *LayerReport, err error) error {
-	if in.Offset() == l.Desc.Size {
+	whole := in.Offset() == l.Desc.Size
+	if whole {
 		h := sha256.New()
 		if _, readErr := io.Copy(h, io.NewSectionReader(in, 0, l.Desc.Size)); readErr != nil {
 			return errors.Join(err, readErr)
@@ -160,7 +162,10 @@ func (p *pull) giveUp(in *store.Ingest, l *LayerReport, err error) error {
 			err = p.wrongDigest(fmt.Errorf("%w: its content is %s", store.ErrDigest, got))
 		}
 	}
-	if isContent(err) {
+	if errors.Is(err, linux.ENOSPC) && hint.Of(err) == "" {
+		err = hint.Wrap(err, "free some space: minipod image prune removes images that nothing uses")
+	}
+	if whole || isContent(err) || errors.Is(err, linux.ENOSPC) {
 		return errors.Join(err, in.Discard())
 	}
 	return err // in.Close, which keeps the partial blob, is deferred

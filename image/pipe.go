@@ -16,8 +16,8 @@ type pump struct {
 	full, free chan *block
 	quit       chan struct{} // closed when the reader gives up
 	once       sync.Once
-	ended      error         // what ended the source; may be read once full is closed
-	now        *block        // being read
+	ended      error  // what ended the source; may be read once full is closed
+	now        *block // being read
 	off        int
 }
 

@@ -122,7 +122,7 @@ func (p *place) blob(ctx context.Context, desc ocispec.Descriptor, offset int64)
 		cancel(nil)
 		return nil, err
 	}
-	body := watch(watched, cancel, resp.Body)
+	body := p.watch(watched, cancel, resp.Body)
 	start, length := int64(0), resp.ContentLength
 	if resp.StatusCode == http.StatusPartialContent {
 		if start, err = rangeStart(resp.Header.Get("Content-Range")); err != nil || start != offset {
@@ -156,22 +156,23 @@ func rangeStart(contentRange string) (int64, error) {
 	return strconv.ParseInt(first, 10, 64)
 }
 
-// A stalling body cancels its request when no read has ended for stallTimeout.
+// A stalling body cancels its request when a read takes longer than limit.
 type stalling struct {
 	io.ReadCloser
 	ctx    context.Context //nolint:containedctx // the request's, for its cause
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
+	limit  time.Duration
 }
 
-func watch(ctx context.Context, cancel context.CancelCauseFunc, body io.ReadCloser) *stalling {
-	timer := time.AfterFunc(stallTimeout, func() { cancel(errStalled) })
+func (p *place) watch(ctx context.Context, cancel context.CancelCauseFunc, body io.ReadCloser) *stalling {
+	timer := time.AfterFunc(time.Hour, func() { cancel(errStalled) })
 	timer.Stop() // each Read starts it
-	return &stalling{body, ctx, cancel, timer}
+	return &stalling{body, ctx, cancel, timer, p.repo.retries.Stall}
 }
 
 func (s *stalling) Read(p []byte) (int, error) {
-	s.timer.Reset(stallTimeout)
+	s.timer.Reset(s.limit)
 	n, err := s.ReadCloser.Read(p)
 	if err != nil && errors.Is(context.Cause(s.ctx), errStalled) {
 		err = errStalled

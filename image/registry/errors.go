@@ -26,7 +26,7 @@ var (
 )
 
 // errStalled cancels a request whose body stopped coming.
-var errStalled = fmt.Errorf("no data for %s", stallTimeout)
+var errStalled = errors.New("no data for a while")
 
 // errPlainHTTP is the guard's refusal; see guard.
 var errPlainHTTP = errors.New("plain HTTP is refused")

@@ -57,7 +57,7 @@ func (p *place) manifest(ctx context.Context, tagOrDigest string) (*Manifest, er
 		cancel(nil)
 		return nil, err
 	}
-	stream := watch(ctx, cancel, resp.Body)
+	stream := p.watch(ctx, cancel, resp.Body)
 	defer stream.Close()
 	body, err := io.ReadAll(io.LimitReader(stream, MaxManifest+1))
 	if err != nil {

@@ -41,6 +41,7 @@ type Retries struct {
 	Attempts int           // in a row without progress; 0 means 5
 	First    time.Duration // before the second attempt; doubled each time, with jitter. 0 means 400 ms
 	Longest  time.Duration // a wait, be it the registry's Retry-After; beyond it the error is returned. 0 means 30 s
+	Stall    time.Duration // without a byte of a body, after which its connection is given up. 0 means 45 s
 }
 
 // A place is one address that may serve the repository: a mirror or the registry itself.
@@ -281,6 +282,9 @@ func (r Retries) withDefaults() Retries {
 	}
 	if r.Longest == 0 {
 		r.Longest = 30 * time.Second
+	}
+	if r.Stall == 0 {
+		r.Stall = 45 * time.Second
 	}
 	return r
 }

@@ -11,8 +11,7 @@ import (
 
 const (
 	connectTimeout = 12 * time.Second // one place; long enough for a slow link, short enough to wait for with a mirror next
-	headerTimeout  = 30 * time.Second // from the request to the first byte of its answer
-	stallTimeout   = 45 * time.Second // between two reads of a body; there is no total timeout
+	headerTimeout  = 30 * time.Second // from the request to the first byte of its answer; there is no timeout for the whole of it
 	bodyBlock      = 256 << 10
 )
 
