@@ -17,8 +17,9 @@ const (
 	// the process may have files open could not be removed again. Nested node_modules reach about 60.
 	maxDepth = 512
 
-	// maxDeferred bounds the memory for what waits until the end of the stream, in bytes of names.
-	maxDeferred = 256 << 20
+	// maxDeferred bounds the memory for what waits until the end of the stream, in bytes of names. A genuine layer's
+	// folders and whiteouts need a few megabytes.
+	maxDeferred = 128 << 20
 )
 
 // ErrTooBig is the error of a layer that exceeds its bounds.

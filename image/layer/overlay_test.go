@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -151,6 +152,44 @@ func TestOverlayOneID(t *testing.T) {
 	var bad *EntryError
 	if !errors.As(err, &bad) || bad.Entry != "f" || !errors.Is(err, unix.EINVAL) {
 		t.Errorf("unmapped owner: %v", err)
+	}
+}
+
+// TestXattrWhiteout: the form for machines that forbid mknod hides too, and is read back.
+func TestXattrWhiteout(t *testing.T) {
+	if !inUserns(t, oneID) {
+		return
+	}
+	lower, _ := unpack(t, dir("./"), file("d/gone", "1"), file("d/empty", ""), file("d/kept", "1"))
+	top, _ := unpack(t, dir("./"), file("d/mine", ""))
+	d, err := linux.OpenDir(filepath.Join(top, "d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := makeXattrWhiteout(d, "gone"); err != nil {
+		t.Fatal(err)
+	}
+	want := `. drwxr-xr-x 0:0
+d drwxr-xr-x 0:0
+d/empty -rw-r--r-- 0:0 ""
+d/kept -rw-r--r-- 0:0 "1"
+d/mine -rw-r--r-- 0:0 ""
+`
+	flat := t.TempDir()
+	if err := Flatten(context.Background(), flat, []string{top, lower}); err != nil {
+		t.Fatal(err)
+	}
+	if got := show(t, flat); got != want {
+		t.Errorf("flattened\n%s\nwant\n%s", got, want)
+	}
+	var major, minor int
+	release, _ := linux.KernelRelease()
+	if fmt.Sscanf(release, "%d.%d", &major, &minor); major < 6 || major == 6 && minor < 7 {
+		t.Skipf("Linux %s does not know whiteouts as extended attributes: 6.7 does", release)
+	}
+	if got := show(t, mountOverlay(t, top, lower)); got != want {
+		t.Errorf("overlay shows\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -27,7 +27,7 @@ func TestPackRoundTrip(t *testing.T) {
 	root, _ := unpack(t,
 		dir("./").mode(0o711),
 		file("a", "a").mode(0o4755), hardlink("b/c", "a"), hardlink("a2", "a"), symlink("l", strings.Repeat("../", 60)+"x"), hardlink("l2", "l"),
-		file(long, "deep"), file("\xff", "not UTF-8"), file("empty", ""), file("x", "x").xattr("user.a", "1\x00").xattr("user.empty", ""),
+		file(long, "deep"), file("\xff", "not UTF-8"), file("empty", ""), file("x", "x").xattr("user.a", "1\x00").xattr("user.empty", "").xattr("user.long", strings.Repeat("long", 700)),
 		special("fifo", tar.TypeFifo), dir("sticky").mode(0o1777).xattr("user.d", "d"),
 		file("etc/.wh.motd", ""), file("var/.wh..wh..opq", ""), file("var/x", "x"), file("sparse", string(make([]byte, 1<<20))),
 	)

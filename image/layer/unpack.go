@@ -29,8 +29,8 @@ func Unpack(ctx context.Context, dir string, r io.Reader, o Options) (Summary, e
 	if o.MaxEntries <= 0 {
 		o.MaxEntries = DefaultMaxEntries
 	}
-	// Headers, padding and what follows the archive's end are bounded too: 4 KiB an entry.
-	stream := &meter{r: r, left: o.MaxBytes + 4096*o.MaxEntries + 1<<20}
+	// Headers, padding and what follows the archive's end are bounded too: 4 KiB an entry. The caps prevent overflow.
+	stream := &meter{r: r, left: min(o.MaxBytes, 1<<60) + 4096*min(o.MaxEntries, 1<<40) + 1<<20}
 	u := &unpacker{
 		options: o,
 		tar:     tar.NewReader(bufio.NewReaderSize(stream, 256<<10)),
@@ -59,7 +59,7 @@ func advise(err error) error {
 	case errors.Is(err, linux.ENOSPC), errors.Is(err, linux.EDQUOT):
 		return hint.Wrap(err, "free some space: minipod image prune removes images that nothing uses")
 	case errors.Is(err, ErrTooBig):
-		return hint.Wrap(err, "check that this image is what you meant; the bound is in the configuration")
+		return hint.Wrap(err, "check that the image is what you meant: few are that big")
 	}
 	return err
 }

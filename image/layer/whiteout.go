@@ -64,9 +64,12 @@ func (u *unpacker) applyWhiteouts() error {
 		if err != nil {
 			return &EntryError{name, err}
 		}
-		u.whiteouts[i] = path.Join(parent.name, path.Base(name)) // the real name
+		u.whiteouts[i] = path.Join(parent.name, path.Base(name)) // the real name, which may be longer
+		if err := u.remember(u.whiteouts[i]); err != nil {
+			return &EntryError{name, err}
+		}
 	}
-	slices.SortFunc(u.whiteouts, func(a, b string) int { return level(hiddenBy(a)) - level(hiddenBy(b)) })
+	slices.SortFunc(u.whiteouts, func(a, b string) int { return height(a) - height(b) })
 	hidden := map[string]bool{}
 	for _, name := range u.whiteouts {
 		if err := u.applyWhiteout(name, hidden); err != nil {
@@ -83,6 +86,14 @@ func hiddenBy(marker string) string {
 		return path.Clean(dir)
 	}
 	return dir + strings.TrimPrefix(base, whiteoutPrefix)
+}
+
+// height is the level of what the marker hides.
+func height(marker string) int {
+	if path.Base(marker) == opaqueMarker {
+		return level(marker) - 1
+	}
+	return level(marker)
 }
 
 // level is how deep name is in the layer, whose root has level 0.
@@ -140,30 +151,24 @@ func setOpaque(dir linux.File) error {
 	return nil
 }
 
-func isOpaque(dir linux.File) (bool, error) {
-	value, err := dir.Xattr(xattrOpaque)
-	if errors.Is(err, linux.ENODATA) || errors.Is(err, linux.ENOTSUP) {
-		return false, nil
-	}
-	return string(value) == "y", err
-}
-
-// makeWhiteout makes the whiteout name in dir: the device 0/0, or where mknod is forbidden altogether the form for
-// nested overlays, which Linux knows since 6.7.
+// makeWhiteout makes the whiteout name in dir: the device 0/0, or where mknod is forbidden altogether the other form.
 func makeWhiteout(dir linux.File, name string) error {
 	err := dir.Mknod(name, linux.S_IFCHR, 0)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
+	if errors.Is(err, fs.ErrPermission) {
+		return makeXattrWhiteout(dir, name)
 	}
+	return err
+}
+
+// makeXattrWhiteout makes the whiteout of nested overlays, which Linux knows since 6.7: an attribute on an empty file,
+// and one on the folder, so that no other folder's files need be looked at.
+func makeXattrWhiteout(dir linux.File, name string) error {
 	f, err := dir.Create(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	if err := f.SetXattr(xattrWhiteout, []byte("y")); err != nil {
-		return err
-	}
-	if marked, err := isOpaque(dir); marked || err != nil {
 		return err
 	}
 	return dir.SetXattr(xattrOpaque, []byte("x"))
