@@ -207,7 +207,8 @@ func TestDefaultProfileIsSmall(t *testing.T) {
 	}
 }
 
-// TestFarJumps has so many segments that branches skip more than the 255 instructions of a conditional jump.
+// TestFarJumps has ever more segments, so that branches skip just under and far over the 255 instructions that a
+// conditional jump can.
 func TestFarJumps(t *testing.T) {
 	here, err := arch.GetInfo("")
 	if err != nil {
@@ -215,15 +216,19 @@ func TestFarJumps(t *testing.T) {
 	}
 	profile := &specs.LinuxSeccomp{DefaultAction: specs.ActErrno}
 	for number := range 460 {
-		if name := here.SyscallNumbers[number]; name != "" {
-			errno := uint(number + 1)
-			profile.Syscalls = append(profile.Syscalls, specs.LinuxSyscall{
-				Names: []string{name}, Action: specs.ActErrno, ErrnoRet: &errno,
-				Args: []specs.LinuxSeccompArg{{Index: uint(number % 6), Value: 7, Op: specs.OpEqualTo}},
-			})
+		name := here.SyscallNumbers[number]
+		if name == "" {
+			continue
+		}
+		errno := uint(number + 1)
+		profile.Syscalls = append(profile.Syscalls, specs.LinuxSyscall{
+			Names: []string{name}, Action: specs.ActErrno, ErrnoRet: &errno,
+			Args: []specs.LinuxSeccompArg{{Index: uint(number % 6), Value: 7, Op: specs.OpEqualTo}},
+		})
+		if number >= 70 && number < 90 || number == 459 {
+			compare(t, profile)
 		}
 	}
-	compare(t, profile)
 }
 
 // TestRandomProfiles covers combinations of operators, actions and repeated calls that no profile of today has.
