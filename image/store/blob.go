@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -109,19 +108,14 @@ func readBounded(f *os.File, limit int64) ([]byte, error) {
 // damaged.
 func (s *Store) PutBlob(ctx context.Context, mediaType string, data []byte) (ocispec.Descriptor, error) {
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
+	if _, err := s.ReadBlob(desc.Digest, desc.Size); errors.Is(err, ErrDigest) || errors.Is(err, ErrSize) {
+		if err := os.Remove(s.blobName(desc.Digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return desc, fmt.Errorf("replace damaged blob: %w", err)
+		}
+	}
 	in, err := s.Ingest(ctx, desc)
 	if errors.Is(err, ErrExists) {
-		old, err := s.ReadBlob(desc.Digest, desc.Size)
-		if err == nil && bytes.Equal(old, data) {
-			return desc, nil
-		}
-		if err := os.Remove(s.blobName(desc.Digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return desc, err
-		}
-		in, err = s.Ingest(ctx, desc)
-		if errors.Is(err, ErrExists) { // another process repaired it
-			return desc, nil
-		}
+		return desc, nil
 	}
 	if err != nil {
 		return desc, err

@@ -164,15 +164,14 @@ func (s *Store) sweepLayers(removed *Removed, live map[string]bool) error {
 	return errors.Join(errs...)
 }
 
-// sweepTemps removes what dead writers left: locks, half downloads, half index.json files.
+// sweepTemps removes what dead writers left: locks, half downloads.
 func (s *Store) sweepTemps(removed *Removed, partials bool) error {
 	var errs []error
 	for pattern, keep := range map[string]time.Duration{
-		filepath.Join(s.dirs.Tmp(), "blob-*.lock"):      0,
-		filepath.Join(s.dirs.Tmp(), "layer-*.lock"):     0,
-		filepath.Join(s.dirs.Tmp(), "blob-*.part"):      partialAge,
-		filepath.Join(s.dirs.Tmp(), "stream-*"):         0,
-		filepath.Join(s.dirs.Images(), ".tmp-*-[0-9]*"): time.Minute, // index.json's may be a live writer's: its lock is another
+		filepath.Join(s.dirs.Tmp(), "blob-*.lock"):  0,
+		filepath.Join(s.dirs.Tmp(), "layer-*.lock"): 0,
+		filepath.Join(s.dirs.Tmp(), "blob-*.part"):  partialAge,
+		filepath.Join(s.dirs.Tmp(), "stream-*"):     0,
 	} {
 		names, err := filepath.Glob(pattern)
 		errs = append(errs, err)

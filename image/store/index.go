@@ -54,7 +54,7 @@ func (s *Store) writeIndex(index *ocispec.Index) error {
 	if index.Manifests == nil {
 		index.Manifests = []ocispec.Descriptor{} // "manifests" is required, and null is not a list
 	}
-	data, err := json.MarshalIndent(index, "", "  ")
+	data, err := json.Marshal(index) // compact: each `run` reads it
 	if err != nil {
 		return fmt.Errorf("encode the list of images: %w", err)
 	}
@@ -68,6 +68,9 @@ func (s *Store) updateIndex(ctx context.Context, change func(*ocispec.Index) err
 		return fmt.Errorf("lock the list of images: %w", err)
 	}
 	defer lock.Unlock()
+	if err := s.dropStale(); err != nil {
+		return err
+	}
 	index, err := s.readIndex()
 	if err != nil {
 		return err
@@ -76,6 +79,15 @@ func (s *Store) updateIndex(ctx context.Context, change func(*ocispec.Index) err
 		return err
 	}
 	return s.writeIndex(index)
+}
+
+// dropStale removes what killed writers of index.json left. Under the lock there is no other.
+func (s *Store) dropStale() error {
+	stale, err := filepath.Glob(filepath.Join(s.dirs.Images(), ".tmp-*"))
+	for _, name := range stale {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // Tag makes name lead to the manifest, which must be in the store. The image that had the name before, if any, loses it, and

@@ -55,14 +55,26 @@ func mustParse(t testing.TB, name string) reference.Reference {
 // tarOf returns a layer with one file of that name and content.
 func tarOf(t testing.TB, name, content string) []byte {
 	t.Helper()
+	data, err := tarFile(name, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func tarFile(name, content string) ([]byte, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	// Owned by who runs the test, since an ordinary user can give files to nobody else.
 	h := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(content)), Uid: os.Getuid(), Gid: os.Getgid(), ModTime: time.Unix(1, 0)}
-	if err := errors.Join(w.WriteHeader(h), func() error { _, err := w.Write([]byte(content)); return err }(), w.Close()); err != nil {
-		t.Fatal(err)
+	if err := w.WriteHeader(h); err != nil {
+		return nil, err
 	}
-	return buf.Bytes()
+	if _, err := w.Write([]byte(content)); err != nil {
+		return nil, err
+	}
+	err := w.Close()
+	return buf.Bytes(), err
 }
 
 func mustJSON(t testing.TB, v any) []byte {
