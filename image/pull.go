@@ -37,7 +37,7 @@ type Explain func(step, call, result, why string)
 //
 // It is idempotent: what is there already is not fetched again. It is atomic: the name means the old image until the
 // new one is complete. On an error, and when ctx is cancelled, nothing of the image can be seen; what was downloaded
-// is kept as partial blobs for the next attempt, unless it was wrong. Concurrent pulls share their work.
+// is kept for the next attempt, unless it was wrong. Concurrent pulls share their work.
 //
 // Errors: those of image/registry, ErrNoPlatform, and of image/store and image/layer; all carry a hint.
 func Pull(ctx context.Context, st *store.Store, ref reference.Reference, o PullOptions) (*store.Image, Report, error) {
@@ -48,6 +48,11 @@ func Pull(ctx context.Context, st *store.Store, ref reference.Reference, o PullO
 	defer p.repo.Close()
 	img, err := p.run(ctx)
 	p.report.Took = time.Since(p.started)
+	if isContent(err) {
+		// Nobody will continue this one. After a broken connection the layers that did arrive stay, for the next pull.
+		_, collectErr := st.Collect(context.WithoutCancel(ctx))
+		err = errors.Join(err, collectErr)
+	}
 	if err != nil {
 		return nil, p.report, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
 	}
