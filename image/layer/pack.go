@@ -64,21 +64,9 @@ func (p *packer) folder(ctx context.Context, name string) error {
 
 // files writes the folder dir and what it holds, but for the folders in it, which it answers.
 func (p *packer) files(dir linux.File, name string) (folders []string, err error) {
-	st, err := dir.Stat()
+	nodes, err := p.self(dir, name)
 	if err != nil {
 		return nil, &EntryError{name, err}
-	}
-	if err := p.header(name+"/", tar.TypeDir, st, &dir); err != nil {
-		return nil, &EntryError{name, err}
-	}
-	nodes, hides, err := read(dir)
-	if err != nil {
-		return nil, &EntryError{name, err}
-	}
-	if hides {
-		if err := p.marker(path.Join(name, opaqueMarker)); err != nil {
-			return nil, &EntryError{name, err}
-		}
 	}
 	for _, n := range nodes {
 		full := path.Join(name, n.name)
@@ -99,12 +87,36 @@ func (p *packer) files(dir linux.File, name string) (folders []string, err error
 	return folders, nil
 }
 
-func (p *packer) node(dir linux.File, n node, full string) error {
-	if first, ok := p.links[n.inode()]; ok && n.Nlink > 1 {
-		return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: full, Linkname: first,
-			Mode: int64(n.Mode & linux.ModeBits), Uid: int(n.Uid), Gid: int(n.Gid), ModTime: seconds(n.Stat), Format: tar.FormatPAX})
+// self writes the folder dir itself, and answers what it holds.
+func (p *packer) self(dir linux.File, name string) ([]node, error) {
+	st, err := dir.Stat()
+	if err != nil {
+		return nil, err
 	}
-	p.links[n.inode()] = full
+	kept, err := records(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.write(tar.Header{Typeflag: tar.TypeDir, Name: name + "/", PAXRecords: kept}, st); err != nil {
+		return nil, err
+	}
+	nodes, hides, err := read(dir)
+	if err == nil && hides {
+		err = p.marker(path.Join(name, opaqueMarker))
+	}
+	return nodes, err
+}
+
+func (p *packer) node(dir linux.File, n node, full string) error {
+	if n.kind() == linux.S_IFSOCK {
+		return nil
+	}
+	if first, ok := p.links[n.inode()]; ok {
+		return p.write(tar.Header{Typeflag: tar.TypeLink, Name: full, Linkname: first}, n.Stat)
+	}
+	if n.Nlink > 1 {
+		p.links[n.inode()] = full
+	}
 	switch n.kind() {
 	case linux.S_IFREG:
 		return p.file(dir, n, full)
@@ -113,14 +125,11 @@ func (p *packer) node(dir linux.File, n node, full string) error {
 		if err != nil {
 			return err
 		}
-		return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: full, Linkname: target,
-			Mode: 0o777, Uid: int(n.Uid), Gid: int(n.Gid), ModTime: seconds(n.Stat), Format: tar.FormatPAX})
+		return p.write(tar.Header{Typeflag: tar.TypeSymlink, Name: full, Linkname: target}, n.Stat)
 	case linux.S_IFIFO:
-		return p.header(full, tar.TypeFifo, n.Stat, nil)
-	case linux.S_IFSOCK:
-		return nil
+		return p.write(tar.Header{Typeflag: tar.TypeFifo, Name: full}, n.Stat)
 	}
-	return fmt.Errorf("device node: nobody can unpack it again in a user namespace")
+	return errors.New("a device node can't be unpacked again in a user namespace")
 }
 
 func (p *packer) file(dir linux.File, n node, full string) error {
@@ -130,7 +139,11 @@ func (p *packer) file(dir linux.File, n node, full string) error {
 	}
 	content := f.OSFile()
 	defer content.Close()
-	if err := p.header(full, tar.TypeReg, n.Stat, &f); err != nil {
+	h := tar.Header{Typeflag: tar.TypeReg, Name: full, Size: n.Size}
+	if h.PAXRecords, err = records(f); err != nil {
+		return err
+	}
+	if err := p.write(h, n.Stat); err != nil {
 		return err
 	}
 	if _, err := io.CopyN(p.tar, content, n.Size); err == io.EOF {
@@ -141,28 +154,27 @@ func (p *packer) file(dir linux.File, n node, full string) error {
 	return nil
 }
 
-// header writes the header of a file; f, where not nil, is it, and has the extended attributes.
-func (p *packer) header(full string, typeflag byte, st linux.Stat, f *linux.File) error {
-	h := &tar.Header{Typeflag: typeflag, Name: full, Mode: int64(st.Mode & linux.ModeBits),
-		Uid: int(st.Uid), Gid: int(st.Gid), ModTime: seconds(st), Format: tar.FormatPAX}
-	if typeflag == tar.TypeReg {
-		h.Size = st.Size
-	}
-	if f != nil {
-		kept, err := xattrs(*f)
-		if err != nil {
-			return err
-		}
-		h.PAXRecords = map[string]string{}
-		for key, value := range kept {
-			h.PAXRecords[xattrPrefix+key] = value
-		}
-	}
-	return p.tar.WriteHeader(h)
+// write writes h with the attributes that st tells.
+func (p *packer) write(h tar.Header, st linux.Stat) error {
+	h.Mode, h.Uid, h.Gid = int64(st.Mode&linux.ModeBits), int(st.Uid), int(st.Gid)
+	h.ModTime, h.Format = time.Unix(int64(st.Mtim.Sec), 0), tar.FormatPAX
+	return p.tar.WriteHeader(&h)
 }
 
+// marker writes a name that stands for a deletion. It has no attributes, so that equal trees have equal bytes.
 func (p *packer) marker(full string) error {
-	return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: full, Mode: 0o600, ModTime: time.Unix(0, 0), Format: tar.FormatPAX})
+	return p.write(tar.Header{Typeflag: tar.TypeReg, Name: full}, linux.Stat{Mode: 0o600})
 }
 
-func seconds(st linux.Stat) time.Time { return time.Unix(int64(st.Mtim.Sec), 0) }
+// records answers f's extended attributes as PAX records.
+func records(f linux.File) (map[string]string, error) {
+	kept, err := xattrs(f)
+	if err != nil {
+		return nil, err
+	}
+	records := map[string]string{}
+	for key, value := range kept {
+		records[xattrPrefix+key] = value
+	}
+	return records, nil
+}

@@ -19,8 +19,8 @@ import (
 // the layer's DiffID. dir exists, is empty, and nobody else writes in it; on a file system that knows user.*
 // extended attributes, if the layer has opaque folders.
 //
-// An error leaves dir half filled, all of whose folders are the caller's to remove. Nothing is synced. Nothing is
-// ever written outside dir. What is wrong with an entry is an *EntryError; a bound is ErrTooBig; a stream that ends
+// After an error dir is half filled and the caller removes it: nothing in it has a mode yet that would forbid that.
+// Nothing is synced. Nothing is ever written outside dir. What is wrong with an entry is an *EntryError; a bound is ErrTooBig; a stream that ends
 // early is io.ErrUnexpectedEOF in an EntryError with the last entry that was seen.
 func Unpack(ctx context.Context, dir string, r io.Reader, o Options) (Summary, error) {
 	if o.MaxBytes <= 0 {
@@ -48,7 +48,7 @@ func Unpack(ctx context.Context, dir string, r io.Reader, o Options) (Summary, e
 		return u.sum, advise(err)
 	}
 	if _, err := io.Copy(io.Discard, stream); err != nil {
-		return u.sum, fmt.Errorf("read to the end of the layer: %w", err)
+		return u.sum, advise(fmt.Errorf("read to the end of the layer: %w", err))
 	}
 	return u.sum, advise(u.finish(ctx))
 }
