@@ -105,6 +105,9 @@ func untar(t testing.TB, data []byte) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if h.Typeflag == tar.TypeDir {
+			continue
+		}
 		content, err := io.ReadAll(r)
 		if err != nil {
 			t.Fatal(err)
@@ -455,8 +458,8 @@ func TestGenuineImages(t *testing.T) {
 	}
 }
 
-// withLinks copies a layout. Upstream's busybox has links for blobs, which a checkout without links turns into files that
-// hold their targets; here they are links again.
+// withLinks copies a layout. Upstream's busybox has links for blobs, which a checkout without links turns into files
+// that hold their targets; here they are links again.
 func withLinks(t *testing.T, from string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), filepath.Base(from))

@@ -12,8 +12,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ApplyChange edits an image's config as a line of a Dockerfile would: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL,
-// USER, VOLUME and WORKDIR, as `docker import --change` takes them. After an error the config may be half changed.
+// ApplyChange edits an image's config as a line of a Dockerfile would: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL,
+// STOPSIGNAL, USER, VOLUME and WORKDIR, as `docker import --change` takes them. After an error the config may be half
+// changed.
 func ApplyChange(config *ocispec.ImageConfig, change string) error {
 	if err := applyChange(config, change); err != nil {
 		return fmt.Errorf("change %.200q: %w", change, err)
@@ -159,8 +160,8 @@ func volumes(config *ocispec.ImageConfig, s string) (err error) {
 	return nil
 }
 
-// words splits like a Dockerfile: at spaces outside of quotes; \ takes the next character as it is, within single quotes
-// it is itself.
+// words splits like a Dockerfile: at spaces outside of quotes; \ takes the next character as it is, within single
+// quotes it is itself.
 func words(s string) ([]string, error) {
 	var list []string
 	var word strings.Builder

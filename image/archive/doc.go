@@ -6,8 +6,8 @@
 //	rootfs           a tar of a root file system: no image, but one can be made of it               import
 //
 // Loading reads an archive like a small file system (type files), because nothing in these formats says in which
-// order their parts come: docker writes the list last. A tar that can be read at any place is read in place; one
-// from a pipe, or a compressed one, is first copied to a file without a name. No layer is ever in memory.
+// order their parts come: docker writes the list last. A tar that can be read at any place is read in place; one from
+// a pipe, or a compressed one, is first copied to a file without a name. No layer is ever in memory.
 //
 // The names of files in an archive are keys and nothing more: none is ever used as a path on our disk. Each blob is
 // checked against its digest on its way into the store, each layer against its DiffID while it is unpacked. A failure

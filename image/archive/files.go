@@ -50,8 +50,8 @@ func exists(f files, name string) bool {
 	return err == nil
 }
 
-// A folder is a layout on disk. It may be somebody else's download: os.Root lets no symbolic link lead out of it. Links
-// within are fine, and common (blobs that lead to files beside them).
+// A folder is a layout on disk. It may be somebody else's download: os.Root lets no symbolic link lead out of it.
+// Links within are fine, and common (blobs that lead to files beside them).
 type folder struct{ root *os.Root }
 
 func (f folder) open(name string) (io.ReadCloser, int64, error) {

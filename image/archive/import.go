@@ -33,8 +33,8 @@ type ImportOptions struct {
 // defaultPath is the PATH of an image that sets none, as docker run gives it.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Import makes an image of one layer from a root file system: a tar, plain or compressed with gzip or zstd. If it fails,
-// or ctx ends, the store is as it was.
+// Import makes an image of one layer from a root file system: a tar, plain or compressed with gzip or zstd. If it
+// fails, or ctx ends, the store is as it was.
 func Import(ctx context.Context, s *store.Store, r io.Reader, o ImportOptions) (Loaded, error) {
 	config, err := importConfig(o)
 	if err != nil {

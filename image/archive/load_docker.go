@@ -41,8 +41,8 @@ func (l *loader) dockerArchive() ([]found, error) {
 	return images, nil
 }
 
-// dockerImage writes the manifest that a docker-archive lacks. The image's ID is the config's digest, and so is the same as
-// where it was saved.
+// dockerImage writes the manifest that a docker-archive lacks. The image's ID is the config's digest, and so is the
+// same as where it was saved.
 func (l *loader) dockerImage(entry dockerImage) (found, error) {
 	configData, err := readAll(l.files, entry.Config)
 	if err != nil {
@@ -85,8 +85,8 @@ func (l *loader) dockerImage(entry dockerImage) (found, error) {
 	return image, nil
 }
 
-// dockerLayer brings a layer in and unpacks it. Layers are plain in docker's own archives, and their digest known; other
-// tools compress them.
+// dockerLayer brings a layer in and unpacks it. Layers are plain in docker's own archives, and their digest known;
+// other tools compress them.
 func (l *loader) dockerLayer(name string, diffID digest.Digest) (ocispec.Descriptor, error) {
 	r, size, err := l.files.open(name)
 	if errors.Is(err, fs.ErrNotExist) {

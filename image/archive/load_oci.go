@@ -87,7 +87,8 @@ func describe(entry ocispec.Descriptor) string {
 	return fmt.Sprintf("%.80q", entry.Digest.String())
 }
 
-// choose follows indexes to the manifest of the platform. A manifest that stands alone is taken whatever its platform.
+// choose follows indexes to the manifest of the platform. A manifest that stands alone is taken whatever its
+// platform.
 func (l *loader) choose(desc ocispec.Descriptor, depth int) (ocispec.Descriptor, error) {
 	if !store.IsIndex(desc.MediaType) {
 		return desc, nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"time"
@@ -78,7 +79,7 @@ func Save(ctx context.Context, s *store.Store, names []string, format Format, w 
 	if format == OCIDir {
 		return hint.Wrap(errors.New("save images: a folder can't be written to a pipe"), "name a folder with -o")
 	}
-	return save(ctx, s, names, format, &tarWriter{w: tar.NewWriter(w)})
+	return save(ctx, s, names, format, &tarWriter{tar.NewWriter(w), map[string]bool{}})
 }
 
 func saveDir(ctx context.Context, s *store.Store, names []string, name string) error {
@@ -250,8 +251,8 @@ func (v *saver) dockerLayer(desc ocispec.Descriptor, diffID digest.Digest) (stri
 	return name, v.inflated(name, f)
 }
 
-// inflated writes a layer decompressed. A tar wants to know sizes in advance, so it is inflated twice, which is cheaper
-// than a temporary file.
+// inflated writes a layer decompressed. A tar wants to know sizes in advance, so it is inflated twice, which is
+// cheaper than a temporary file.
 func (v *saver) inflated(name string, f io.ReadSeeker) error {
 	if v.done[name] {
 		return nil
@@ -311,15 +312,33 @@ func (v *saver) json(name string, value any) error {
 	return v.out.create(name, int64(len(data)), bytes.NewReader(data))
 }
 
-// A tarWriter writes the files of a tar with nothing in it that depends on when or by whom it is written.
-type tarWriter struct{ w *tar.Writer }
+// A tarWriter writes the files of a tar with nothing in it that depends on when or by whom it is written. Folders have
+// their entries: for those that are only implied, skopeo asks for chown to root, which an ordinary user may not.
+type tarWriter struct {
+	w       *tar.Writer
+	folders map[string]bool
+}
 
 func (t *tarWriter) create(name string, size int64, r io.Reader) error {
+	if err := t.folder(path.Dir(name)); err != nil {
+		return err
+	}
 	if err := t.w.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0)}); err != nil {
 		return err
 	}
 	_, err := io.Copy(t.w, r)
 	return err
+}
+
+func (t *tarWriter) folder(name string) error {
+	if name == "." || t.folders[name] {
+		return nil
+	}
+	t.folders[name] = true
+	if err := t.folder(path.Dir(name)); err != nil {
+		return err
+	}
+	return t.w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755, ModTime: time.Unix(0, 0)})
 }
 
 func (t *tarWriter) close() error { return t.w.Close() }
@@ -328,11 +347,11 @@ func (t *tarWriter) close() error { return t.w.Close() }
 type dirWriter string
 
 func (d dirWriter) create(name string, _ int64, r io.Reader) error {
-	path := filepath.Join(string(d), name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	name = filepath.Join(string(d), name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

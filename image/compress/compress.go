@@ -39,8 +39,8 @@ const (
 	skippable = "\x2a\x4d\x18"
 )
 
-// Detect reads the first bytes of r and tells how it is compressed. The returned reader has all of r, those bytes included.
-// Input that is neither gzip nor zstd is plain, also when it is empty; bzip2 and xz answer ErrUnsupported.
+// Detect reads the first bytes of r and tells how it is compressed. The returned reader has all of r, those bytes
+// included. Input that is neither gzip nor zstd is plain, also when it is empty; bzip2 and xz answer ErrUnsupported.
 func Detect(r io.Reader) (Kind, *bufio.Reader, error) {
 	whole := bufio.NewReaderSize(r, readBuffer)
 	magic, err := whole.Peek(6)

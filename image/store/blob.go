@@ -68,8 +68,8 @@ func (s *Store) OpenBlob(d digest.Digest) (*os.File, error) {
 	return os.Open(s.blobName(d))
 }
 
-// ReadBlob returns a small blob, a manifest or a config, and checks it against its digest. More than limit bytes answer
-// ErrSize; other content than the digest says, ErrDigest.
+// ReadBlob returns a small blob, a manifest or a config, and checks it against its digest. More than limit bytes
+// answer ErrSize; other content than the digest says, ErrDigest.
 func (s *Store) ReadBlob(d digest.Digest, limit int64) ([]byte, error) {
 	f, err := s.OpenBlob(d)
 	if err != nil {
@@ -104,8 +104,8 @@ func readBounded(f *os.File, limit int64) ([]byte, error) {
 	return data, err
 }
 
-// PutBlob stores a small blob and returns its descriptor. It is idempotent, atomic, and repairs a blob whose content was
-// damaged.
+// PutBlob stores a small blob and returns its descriptor. It is idempotent, atomic, and repairs a blob whose content
+// was damaged.
 func (s *Store) PutBlob(ctx context.Context, mediaType string, data []byte) (ocispec.Descriptor, error) {
 	desc := ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(data), Size: int64(len(data))}
 	if _, err := s.ReadBlob(desc.Digest, desc.Size); errors.Is(err, ErrDigest) || errors.Is(err, ErrSize) {

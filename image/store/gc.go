@@ -19,8 +19,8 @@ import (
 // partialAge is how long an abandoned download stays for being resumed; Prune does not wait.
 const partialAge = 7 * 24 * time.Hour
 
-// Collect removes what no name leads to, and returns it: what a failed load calls once it has released its Hold. Downloads that
-// may still be resumed stay. Remove and Prune do it, too.
+// Collect removes what no name leads to, and returns it: what a failed load calls once it has released its Hold.
+// Downloads that may still be resumed stay. Remove and Prune do it, too.
 func (s *Store) Collect(ctx context.Context) (Removed, error) {
 	var removed Removed
 	return removed, s.collect(ctx, &removed, false)
@@ -28,8 +28,8 @@ func (s *Store) Collect(ctx context.Context) (Removed, error) {
 
 // collect removes what no image needs, and adds it to removed. If anybody holds the store it does nothing but say so.
 //
-// It marks, and takes out of sight, under the exclusive lock: blobs are unlinked, trees renamed. Deleting the trees takes
-// seconds and happens after the lock is released; a crash there leaves trash that the next collector removes.
+// It marks, and takes out of sight, under the exclusive lock: blobs are unlinked, trees renamed. Deleting the trees
+// takes seconds and happens after the lock is released; a crash there leaves trash that the next collector removes.
 func (s *Store) collect(ctx context.Context, removed *Removed, partials bool) error {
 	lock, err := state.TryLock(s.lockName("store"))
 	if errors.Is(err, state.ErrLocked) {
@@ -50,7 +50,8 @@ func (s *Store) collect(ctx context.Context, removed *Removed, partials bool) er
 	return nil
 }
 
-// sweep runs with the store to itself: nobody adds blobs or layers, and every .part and .new- file is a dead writer's.
+// sweep runs with the store to itself: nobody adds blobs or layers, and every .part and .new- file is a dead
+// writer's.
 func (s *Store) sweep(removed *Removed, partials bool) error {
 	index, err := s.readIndex()
 	if err != nil {
@@ -67,8 +68,9 @@ func (s *Store) sweep(removed *Removed, partials bool) error {
 	)
 }
 
-// mark returns what the index leads to: digests of blobs, and names of layers. It is lenient, since it must not lose what
-// a later version of us or another tool put there; but a disk error ends it, since what can't be read would be swept.
+// mark returns what the index leads to: digests of blobs, and names of layers. It is lenient, since it must not lose
+// what a later version of us or another tool put there; but a disk error ends it, since what can't be read would be
+// swept.
 func (s *Store) mark(index *ocispec.Index) (blobs map[digest.Digest]bool, layers map[string]bool, err error) {
 	blobs, layers = map[digest.Digest]bool{}, map[string]bool{}
 	var visit func(d digest.Digest, depth int) error

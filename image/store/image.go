@@ -40,8 +40,8 @@ type Image struct {
 // Dangling reports whether the image has lost its last name.
 func (img *Image) Dangling() bool { return len(img.Names) == 0 }
 
-// ParseManifest decodes an image manifest from a stranger and checks what we rely on: that it is no index, and that each
-// digest is one.
+// ParseManifest decodes an image manifest from a stranger and checks what we rely on: that it is no index, and that
+// each digest is one.
 func ParseManifest(data []byte) (ocispec.Manifest, error) {
 	// An index that poses as a manifest, or both in one, is how two tools are made to see two images in one digest
 	// (CVE-2021-41190).
@@ -141,8 +141,8 @@ func (s *Store) loadImage(entry ocispec.Descriptor) (*Image, error) {
 	return img, nil
 }
 
-// manifestOf follows an index to the manifest for this machine. We never write entries that are indexes, but `skopeo copy
-// --all` into our layout does.
+// manifestOf follows an index to the manifest for this machine. We never write entries that are indexes, but `skopeo
+// copy --all` into our layout does.
 func (s *Store) manifestOf(entry ocispec.Descriptor, depth int) (ocispec.Descriptor, error) {
 	if !IsIndex(entry.MediaType) {
 		return entry, nil

@@ -18,8 +18,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// AnnotationSource, on the descriptor given to Tag, is the digest of the document that the registry answered for the name:
-// the image's index, where it has one for many platforms. It makes NAME@DIGEST known locally and is what
+// AnnotationSource, on the descriptor given to Tag, is the digest of the document that the registry answered for the
+// name: the image's index, where it has one for many platforms. It makes NAME@DIGEST known locally and is what
 // `images --digests` shows.
 const AnnotationSource = "minipod.source.digest"
 
@@ -90,8 +90,9 @@ func (s *Store) dropStale() error {
 	return err
 }
 
-// Tag makes name lead to the manifest, which must be in the store. The image that had the name before, if any, loses it, and
-// stays as a dangling one if it was its last. The descriptor's annotations are kept with the name (AnnotationSource).
+// Tag makes name lead to the manifest, which must be in the store. The image that had the name before, if any, loses
+// it, and stays as a dangling one if it was its last. The descriptor's annotations are kept with the name
+// (AnnotationSource).
 func (s *Store) Tag(ctx context.Context, name reference.Reference, manifest ocispec.Descriptor) error {
 	if name.Name() == reference.DefaultRegistry+"/library/sha256" {
 		return fmt.Errorf("tag %s: %w: it would read like an image ID", name.Familiar(), reference.ErrInvalid)

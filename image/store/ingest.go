@@ -25,9 +25,9 @@ type Ingest struct {
 	offset int64
 }
 
-// Ingest starts or resumes the blob that desc describes (digest and size count) and makes the caller its only writer: another
-// Ingest of the same digest, in whatever process, waits for Commit, Close or the caller's death. If the blob is
-// there, then or now, it answers ErrExists, which is good news. The caller must hold the store (Hold) and Close
+// Ingest starts or resumes the blob that desc describes (digest and size count) and makes the caller its only writer:
+// another Ingest of the same digest, in whatever process, waits for Commit, Close or the caller's death. If the blob
+// is there, then or now, it answers ErrExists, which is good news. The caller must hold the store (Hold) and Close
 // the Ingest.
 func (s *Store) Ingest(ctx context.Context, desc ocispec.Descriptor) (*Ingest, error) {
 	if err := CheckDigest(desc.Digest); err != nil {
@@ -75,8 +75,8 @@ func (in *Ingest) open(name string) (err error) {
 // Offset returns how many bytes of the blob are there: ask the registry for the rest.
 func (in *Ingest) Offset() int64 { return in.offset }
 
-// ReadAt reads what has been written so far, so that a resumed download can be unpacked from its first byte. It may run
-// beside Write.
+// ReadAt reads what has been written so far, so that a resumed download can be unpacked from its first byte. It may
+// run beside Write.
 func (in *Ingest) ReadAt(p []byte, off int64) (int, error) { return in.file.ReadAt(p, off) }
 
 // Write appends. A blob that grows beyond its size answers ErrSize, and the surplus is not written.
@@ -102,8 +102,9 @@ func (in *Ingest) Reset() error {
 	return in.file.Truncate(0)
 }
 
-// Commit checks size and digest, syncs and makes the blob appear. Then the Ingest is closed. Too few bytes answer ErrSize and keep
-// the partial file; a wrong digest answers ErrDigest and removes it, for no continuation could mend it.
+// Commit checks size and digest, syncs and makes the blob appear. Then the Ingest is closed. Too few bytes answer
+// ErrSize and keep the partial file; a wrong digest answers ErrDigest and removes it, for no continuation could mend
+// it.
 func (in *Ingest) Commit() error {
 	if in.offset != in.want.Size {
 		return fmt.Errorf("blob %s: %w: %d of %d bytes", in.want.Digest, ErrSize, in.offset, in.want.Size)
@@ -133,8 +134,8 @@ func (in *Ingest) Discard() error {
 	return errors.Join(err, in.end())
 }
 
-// Close ends the Ingest and keeps the partial file for the next one. An empty partial file is removed. After Commit or
-// Discard, Close does nothing.
+// Close ends the Ingest and keeps the partial file for the next one. An empty partial file is removed. After Commit
+// or Discard, Close does nothing.
 func (in *Ingest) Close() error {
 	if in.lock != nil && in.file != nil && in.offset == 0 {
 		return in.Discard()

@@ -48,10 +48,11 @@ func (s *Store) HasLayer(diffID digest.Digest) bool {
 	return err == nil && info.IsDir()
 }
 
-// Layer makes sure that the layer is unpacked. Where it isn't, unpack fills dir, an empty folder; unpack must fail unless what
-// it read has the digest diffID (UnpackLayer does both). The tree appears whole or not at all: a failure, or a death and the next
-// comer, removes dir. If another process is at the same layer, Layer waits for it, and does nothing if that succeeded.
-// The caller must hold the store (Hold) and should be root in a user namespace with its whole id range.
+// Layer makes sure that the layer is unpacked. Where it isn't, unpack fills dir, an empty folder; unpack must fail
+// unless what it read has the digest diffID (UnpackLayer does both). The tree appears whole or not at all: a failure,
+// or a death and the next comer, removes dir. If another process is at the same layer, Layer waits for it, and does
+// nothing if that succeeded. The caller must hold the store (Hold) and should be root in a user namespace with its
+// whole id range.
 func (s *Store) Layer(ctx context.Context, diffID digest.Digest, unpack func(dir string) (layer.Summary, error)) error {
 	if err := CheckDigest(diffID); err != nil {
 		return fmt.Errorf("unpack layer: %w", err)
@@ -104,8 +105,8 @@ func (s *Store) unpackLayer(name string, diffID digest.Digest, unpack func(dir s
 	return nil
 }
 
-// UnpackLayer is Layer with the usual work: it unpacks r, the layer's uncompressed tar, and checks that r, to its end, has the
-// digest diffID. r is not read if the layer is there.
+// UnpackLayer is Layer with the usual work: it unpacks r, the layer's uncompressed tar, and checks that r, to its
+// end, has the digest diffID. r is not read if the layer is there.
 func (s *Store) UnpackLayer(ctx context.Context, diffID digest.Digest, r io.Reader, o layer.Options) error {
 	return s.Layer(ctx, diffID, func(dir string) (layer.Summary, error) {
 		h := newHash(diffID)
@@ -195,8 +196,8 @@ func removeTree(dir string) error {
 	if err := os.RemoveAll(dir); err == nil || !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	// Root in the namespace passes any mode. We are an ordinary user, then: open what is ours. WalkDir shows a folder before
-	// it reads it, and follows no symbolic link.
+	// Root in the namespace passes any mode. We are an ordinary user, then: open what is ours. WalkDir shows a folder
+	// before it reads it, and follows no symbolic link.
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
 			err = os.Chmod(path, 0o700)

@@ -15,7 +15,8 @@ import (
 // made (Pin), so its answer holds until the name is gone.
 type InUse func(imageID digest.Digest) (containers []string, err error)
 
-// Removed says what Remove and Prune did. Images and layers are listed in the order in which `docker rmi` prints them.
+// Removed says what Remove and Prune did. Images and layers are listed in the order in which `docker rmi` prints
+// them.
 type Removed struct {
 	Untagged []string        // short names
 	Deleted  []digest.Digest // IDs of images, then DiffIDs of the layers that went with them
@@ -24,9 +25,9 @@ type Removed struct {
 }
 
 // Remove does what `docker rmi` does. A name is untagged; if it was the image's last, the image goes, and with it
-// whatever no other image needs. An ID removes the image with its name, or with its names if force is set. An image of
-// a container is in use (ErrInUse) unless force is set; then it loses its names and dangles, until a Prune finds the
-// container gone.
+// whatever no other image needs. An ID removes the image with its name, or with its names if force is set. An image
+// of a container is in use (ErrInUse) unless force is set; then it loses its names and dangles, until a Prune finds
+// the container gone.
 func (s *Store) Remove(ctx context.Context, nameOrID string, force bool, inUse InUse) (Removed, error) {
 	var removed Removed
 	err := s.updateIndex(ctx, func(index *ocispec.Index) error {
@@ -61,8 +62,8 @@ func (s *Store) brokenEntry(index *ocispec.Index, name string) (ocispec.Descript
 	return entry, err != nil && !isTransient(err)
 }
 
-// image edits the index: it drops the name that was given, or all, and leaves a nameless entry for an image that a container
-// needs.
+// image edits the index: it drops the name that was given, or all, and leaves a nameless entry for an image that a
+// container needs.
 func (r *Removed) image(index *ocispec.Index, found match, force bool, inUse InUse) error {
 	img := found.image
 	drop := img.Names

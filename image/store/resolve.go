@@ -17,8 +17,8 @@ const minIDPrefix = 1
 
 // Resolve finds an image by what people type: a name, short or whole ("alpine", "docker.io/library/alpine:3.20"), a
 // name with a digest, or an image ID or a unique beginning of one, with or without "sha256:". A name wins over an ID.
-// It answers ErrNotFound, with the nearest name as its hint; ErrAmbiguous; ErrBroken; or reference.ErrInvalid for what
-// can be neither name nor ID.
+// It answers ErrNotFound, with the nearest name as its hint; ErrAmbiguous; ErrBroken; or reference.ErrInvalid for
+// what can be neither name nor ID.
 func (s *Store) Resolve(nameOrID string) (*Image, error) {
 	index, err := s.readIndex()
 	if err != nil {
@@ -122,8 +122,8 @@ func distinct(index *ocispec.Index) []ocispec.Descriptor {
 	return all
 }
 
-// List returns all images, the newest first. An image that can't be read is left out and named in the error, whose tree
-// has ErrBroken; the list is good all the same.
+// List returns all images, the newest first. An image that can't be read is left out and named in the error, whose
+// tree has ErrBroken; the list is good all the same.
 func (s *Store) List() ([]*Image, error) {
 	index, err := s.readIndex()
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// PutStream stores a blob whose digest nobody knows yet, and returns its descriptor. It is atomic: if r or ctx fails, nothing
-// stays. Unlike an Ingest it can't be resumed. The caller must hold the store (Hold).
+// PutStream stores a blob whose digest nobody knows yet, and returns its descriptor. It is atomic: if r or ctx fails,
+// nothing stays. Unlike an Ingest it can't be resumed. The caller must hold the store (Hold).
 func (s *Store) PutStream(ctx context.Context, mediaType string, r io.Reader) (ocispec.Descriptor, error) {
 	desc := ocispec.Descriptor{MediaType: mediaType}
 	if err := s.checkHeld(); err != nil {
@@ -42,8 +42,8 @@ func (s *Store) PutStream(ctx context.Context, mediaType string, r io.Reader) (o
 	return desc, nil
 }
 
-// TempFile returns a file on the store's disk that has no name, and so is gone when it is closed or its holder dies. The
-// caller closes it.
+// TempFile returns a file on the store's disk that has no name, and so is gone when it is closed or its holder dies.
+// The caller closes it.
 func (s *Store) TempFile() (*os.File, error) {
 	f, err := os.CreateTemp(s.dirs.Tmp(), "stream-")
 	if err != nil {

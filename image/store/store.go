@@ -27,8 +27,8 @@ var (
 	ErrBroken      = errors.New("broken image")
 )
 
-// A Store is one user's images. Its methods may be called from many goroutines and many processes at once. It holds no
-// open files between calls, so there is nothing to close.
+// A Store is one user's images. Its methods may be called from many goroutines and many processes at once. It holds
+// no open files between calls, so there is nothing to close.
 type Store struct {
 	dirs state.Dirs
 
@@ -111,8 +111,8 @@ func (s *Store) checkHeld() error {
 	return nil
 }
 
-// Pin keeps all names as they are until release is called; Tag, Untag, Remove and Prune wait for it. It is meant for the
-// few milliseconds between Resolve and the moment when InUse can see the new container. Never pull while you pin.
+// Pin keeps all names as they are until release is called; Tag, Untag, Remove and Prune wait for it. It is meant for
+// the few milliseconds between Resolve and the moment when InUse can see the new container. Never pull while you pin.
 func (s *Store) Pin() (release func(), err error) {
 	lock, err := state.RLockFile(s.lockName("index"))
 	if err != nil {
