@@ -28,19 +28,22 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	dirs     state.Dirs
-	args     []string // as typed, for a second run inside the user namespace
+	args     []string // as typed, for a second run inside the user's id range
+	inside   bool     // this is that second run
 }
 
 // Main runs the command line (without the program's name) and returns the exit status for the process. It is the
 // only place that prints an error.
 func Main(args []string) int {
 	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, args: args}
-	if err := waitForIDs(); err != nil {
-		return a.report(err)
-	}
+	return a.start()
+}
+
+// start runs a's command line until it is done or Ctrl-C cancels it; what is half-made goes away then.
+func (a *app) start() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	return a.main(ctx, args)
+	return a.main(ctx, a.args)
 }
 
 func (a *app) main(ctx context.Context, args []string) int {
@@ -72,19 +75,13 @@ func (a *app) report(err error) int {
 	if errors.As(err, &status) { // another process has said it all
 		return int(status)
 	}
-	fmt.Fprintf(a.err, "minipod: %v\n", err)
-	if advice := hint.Of(err); advice != "" {
-		fmt.Fprintf(a.err, "hint: %s\n", advice)
-	}
+	hint.Print(a.err, err)
 	return hint.ExitStatus(err, exitFailure)
 }
 
 // warn prints what a person should know although the verb goes on.
 func (a *app) warn(err error) {
-	fmt.Fprintf(a.err, "minipod: warning: %v\n", err)
-	if advice := hint.Of(err); advice != "" {
-		fmt.Fprintf(a.err, "hint: %s\n", advice)
-	}
+	hint.Print(a.err, fmt.Errorf("warning: %w", err))
 }
 
 // A statusError ends the process with a status and prints nothing.

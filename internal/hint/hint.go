@@ -5,7 +5,11 @@
 // the CLI. An error may also carry the exit status that docker would give it.
 package hint
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"io"
+)
 
 // Exit statuses that docker and podman share, so that scripts can tell our failures from the command's.
 const (
@@ -63,4 +67,12 @@ func ExitStatus(err error, fallback int) int {
 		return e.status
 	}
 	return fallback
+}
+
+// Print writes err as a person wants it: what failed and why, and on a second line what to do.
+func Print(w io.Writer, err error) {
+	fmt.Fprintf(w, "minipod: %v\n", err)
+	if advice := Of(err); advice != "" {
+		fmt.Fprintf(w, "hint: %s\n", advice)
+	}
 }

@@ -84,14 +84,27 @@ func (t *Terminal) Restore() error {
 }
 
 // Guard forks a process that does one thing: when we are gone, however we died, it gives the terminal its settings
-// back. It ends at once when alive, a pipe's read end whose only writer is us, reads EOF.
+// back. It reads alive, a pipe whose only writer is us, until its end. It keeps no other descriptor of ours.
 func (t *Terminal) Guard(alive *os.File) (*Child, error) {
+	tty, err := unix.FcntlInt(uintptr(t.fd), unix.F_DUPFD_CLOEXEC, 64)
+	if err != nil {
+		return nil, fmt.Errorf("dup the terminal: %w", err)
+	}
+	defer unix.Close(tty)
+	pipe, err := DupHigh(alive)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(pipe)
 	prog := &Program{}
 	all := ^uint64(0) // a background process that touches its terminal is sent SIGTTOU, so every signal is blocked
 	prog.add("rt_sigprocmask(SIG_BLOCK, ~0)", unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, pin(prog, &all), 0, 8)
 	prog.add("setpgid(0, 0)", unix.SYS_SETPGID, 0, 0) // a Ctrl-C at the keyboard is not for it
-	prog.add("read(alive)", unix.SYS_READ, alive.Fd(), pin(prog, new([1]byte)), 1)
-	prog.add("ioctl(TCSETS)", unix.SYS_IOCTL, uintptr(t.fd), unix.TCSETS, pin(prog, &t.saved))
+	prog.Dup(tty, 0)
+	prog.Dup(pipe, 1)
+	prog.add("close_range(2, ~0)", unix.SYS_CLOSE_RANGE, 2, uintptr(^uint32(0)), 0)
+	prog.add("read(pipe)", unix.SYS_READ, 1, pin(prog, new([1]byte)), 1)
+	prog.add("ioctl(TCSETS)", unix.SYS_IOCTL, 0, unix.TCSETS, pin(prog, &t.saved))
 	prog.add("exit(0)", unix.SYS_EXIT_GROUP, 0)
 	return Fork(0, prog)
 }

@@ -30,7 +30,7 @@ func Inside(args []string, files [3]*os.File, mapIDs func(pid int) error) (statu
 		if err != nil {
 			return 0, err
 		}
-		defer linux.Close(fd)
+		defer linux.Close(fd) //nolint:gocritic // four of them
 		prog.Dup(fd, i)
 	}
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)

@@ -49,9 +49,10 @@ func Start(o Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer cleanup()
 	began := time.Now()
-	if p.child, err = linux.Fork(o.Namespaces, program); err != nil {
+	p.child, err = linux.Fork(o.Namespaces, program)
+	cleanup() // a copy of the child's socket here would keep its EOF from us
+	if err != nil {
 		return nil, err
 	}
 	p.PID = p.child.PID
@@ -95,8 +96,8 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
 	argv := []string{"minipod", Role, o.Plan.Name}
 	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none"}
-	if !o.Sealed {
-		prog.ExecveReadOnly("/proc/self/exe", argv, env)
+	if self, ok := selfPath(); ok && !o.Sealed {
+		prog.ExecveReadOnly(self, argv, env)
 		return prog, cleanup, nil
 	}
 	sealed, err := sealedSelf()
@@ -107,6 +108,21 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	high = append(high, sealed)
 	prog.ExecveFD(sealed, "minipod, sealed", argv, env)
 	return prog, cleanup, nil
+}
+
+// selfPath returns the path of our binary, if it still is our binary. /proc/self/exe itself does not do: it leads to a mount of
+// the host's namespace, which a child in another one may not clone.
+func selfPath() (string, bool) {
+	path, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return "", false
+	}
+	there, err := os.Stat(path)
+	if err != nil { // replaced by an upgrade: " (deleted)"
+		return "", false
+	}
+	self, err := os.Stat("/proc/self/exe")
+	return path, err == nil && os.SameFile(there, self)
 }
 
 // sealedSelf copies our binary to memory that nobody can write to: for a payload that may change mounts a read-only

@@ -1,0 +1,100 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/runtime/idmap"
+	"codeberg.org/minipod/minipod/runtime/userns"
+	"codeberg.org/minipod/minipod/state"
+	"codeberg.org/minipod/minipod/volume"
+)
+
+// finish removes the container, or keeps it with its exit status. One that never ran is not kept.
+func (r *run) finish(c *runtime.Container, status int, failed bool) error {
+	if !r.Remove && !failed {
+		c.Status, c.PID, c.ExitCode, c.Finished = runtime.StatusExited, 0, status, time.Now()
+		return errors.Join(c.Save(), c.Close())
+	}
+	err := c.Delete()
+	if errors.Is(err, fs.ErrPermission) { // files of other users than root inside
+		err = errors.Join(r.removeInside(c.Dir), c.Close())
+	}
+	for _, name := range r.volumes {
+		err = errors.Join(err, r.removeVolume(name))
+	}
+	if err != nil {
+		return fmt.Errorf("remove container %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+func (r *run) removeVolume(name string) error {
+	err := volume.Open(r.dirs).Remove(name, func(string) []string { return nil })
+	if errors.Is(err, fs.ErrPermission) {
+		return r.removeInside(filepath.Join(r.dirs.Volumes(), name))
+	}
+	if errors.Is(err, volume.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// sweep removes what containers left whose supervisors died.
+func (r *run) sweep() error {
+	return Sweep(r.dirs, r.removeInside)
+}
+
+// Sweep removes what dead supervisors left, folders by removeInside where they hold files of other ids.
+func Sweep(dirs state.Dirs, removeInside func(dir string) error) error {
+	return runtime.Sweep(dirs, func(dir string) error {
+		var record runtime.Record
+		if err := state.ReadJSON(filepath.Join(dir, "record.json"), &record); err == nil {
+			for _, name := range record.Volumes {
+				v, err := volume.Open(dirs).Get(name)
+				if err != nil || !v.Anonymous {
+					continue
+				}
+				if err := volume.Open(dirs).Remove(name, func(string) []string { return nil }); err != nil {
+					return err
+				}
+			}
+		}
+		err := runtime.RemoveTree(dir)
+		if errors.Is(err, fs.ErrPermission) {
+			return removeInside(dir)
+		}
+		return err
+	})
+}
+
+// RemoveVerb is the verb of our own process that removes a tree inside the user's id range.
+const RemoveVerb = "remove-tree"
+
+func (r *run) removeInside(dir string) error { return RemoveInside(r.uids, r.gids, dir) }
+
+// RemoveInside removes dir, whose files may belong to any of the user's ids.
+func RemoveInside(uids, gids idmap.Map, dir string) error {
+	status, err := Inside(context.Background(), uids, gids, []string{RemoveVerb, dir}, [3]*os.File{os.Stdin, os.Stderr, os.Stderr})
+	if err == nil && status != 0 {
+		err = fmt.Errorf("remove %s: exit status %d", dir, status)
+	}
+	return err
+}
+
+// diagnose finds out who forbade a user namespace, where it was that.
+func diagnose(err error) error {
+	var call *linux.CallError
+	if !errors.As(err, &call) || call.Call != "clone" {
+		return err
+	}
+	exe, _ := os.Executable() // only for the advice
+	return userns.Diagnose(err, os.ReadFile, exe)
+}

@@ -1,0 +1,25 @@
+package run
+
+import (
+	"errors"
+	"os"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+)
+
+// The second of two dispatches before main (the stage's is the other). `minipod run` is what people wait for, and most of
+// its time would go into packages that it does not use; so it starts as soon as its own imports are ready. With anything
+// unusual it returns, and the CLI does it.
+func init() { //nolint:gochecknoinits // see above
+	if len(os.Args) < 2 || os.Args[0] == "" || os.Args[1] != "run" {
+		return
+	}
+	status, err := Main(os.Args[2:], nil)
+	if errors.Is(err, ErrCold) {
+		return
+	}
+	if err != nil && !errors.Is(err, ErrSaid) {
+		hint.Print(os.Stderr, err)
+	}
+	os.Exit(status)
+}

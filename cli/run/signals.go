@@ -1,0 +1,40 @@
+package run
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"codeberg.org/minipod/minipod/runtime/stage"
+)
+
+const killSignal = syscall.SIGKILL
+
+// listen takes over the signals that are meant for the command. Those that come before it runs wait.
+func listen() <-chan os.Signal {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals)
+	// Not for the command: our own children and faults, and Go's preemption. SIGPIPE ends us as it ends any filter.
+	signal.Reset(syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE,
+		syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGTTIN, syscall.SIGTTOU)
+	return signals
+}
+
+// forward hands signals on for as long as we live.
+func forward(signals <-chan os.Signal, sandbox *stage.Sandbox, io *stdio, proxy bool) {
+	for s := range signals {
+		number, ok := s.(syscall.Signal)
+		switch {
+		case !ok:
+		case number == syscall.SIGWINCH:
+			io.resize()
+		case number == syscall.SIGTSTP: // Ctrl-Z at a terminal that is not raw: both stop, and `fg` wakes both
+			_ = sandbox.Signal(number)
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		case proxy:
+			_ = sandbox.Signal(number) // ESRCH: it has just ended
+		case number == syscall.SIGINT || number == syscall.SIGTERM || number == syscall.SIGHUP || number == syscall.SIGQUIT:
+			_ = sandbox.Signal(killSignal) // --sig-proxy=false: the signal is ours, and it ends us
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package run
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/runtime/stage"
+)
+
+// stdio connects the command with our own standard input, output and error.
+//
+// Trust: a descriptor is more than the right to write at its end. Through /proc/self/fd/1 the command could reopen a
+// file that we merely append to, and read or truncate it; through a terminal's it could read what the user types.
+// So the command gets pipes (or a terminal of its own, with -t), except where ours are a pipe or /dev/null already.
+type stdio struct {
+	theirs  []*os.File // the command's ends, closed when it has them
+	copies  sync.WaitGroup
+	console *os.File
+	raw     *linux.Terminal
+	guard   *linux.Child
+	alive   *os.File
+	tty     bool
+	input   bool
+}
+
+func (r *run) openStdio(config *runtime.Config) (*stdio, error) {
+	s := &stdio{tty: r.TTY, input: r.Interactive}
+	if r.TTY && r.Interactive && !linux.IsTerminal(0) {
+		return nil, hint.Wrap(errors.New("the input device is not a TTY"), "leave -t out when stdin is a pipe or a file")
+	}
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	s.theirs = append(s.theirs, null)
+	config.Stdio = [3]*os.File{null, null, null}
+	if r.TTY {
+		return s, nil
+	}
+	if r.Interactive {
+		if config.Stdio[0], err = s.in(os.Stdin); err != nil {
+			return nil, err
+		}
+	}
+	if config.Stdio[1], err = s.out(os.Stdout); err != nil {
+		return nil, err
+	}
+	config.Stdio[2], err = s.out(os.Stderr)
+	return s, err
+}
+
+// harmless tells whether the command may have our own descriptor.
+func harmless(f *os.File) bool {
+	info, err := linux.StatFD(int(f.Fd()))
+	return err == nil && (info.IsFIFO || info.IsSocket || info.Rdev == linux.NullDevice())
+}
+
+func (s *stdio) out(ours *os.File) (*os.File, error) {
+	if harmless(ours) {
+		return ours, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	s.theirs = append(s.theirs, w)
+	s.copies.Go(func() {
+		defer r.Close()
+		_, _ = io.Copy(ours, r) // nobody reads us any more: the command learns it by SIGPIPE
+	})
+	return w, nil
+}
+
+func (s *stdio) in(ours *os.File) (*os.File, error) {
+	if harmless(ours) {
+		return ours, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	s.theirs = append(s.theirs, r)
+	go func() { // until EOF, or our own end: a read of a terminal can't be called off
+		defer w.Close()
+		_, _ = io.Copy(w, ours)
+	}()
+	return r, nil
+}
+
+// started closes the command's ends, which it has or will never have.
+func (s *stdio) started(err error) {
+	for _, f := range s.theirs {
+		f.Close()
+	}
+	if err != nil {
+		s.copies.Wait()
+	}
+}
+
+// attach connects the terminal of a started sandbox with ours.
+func (s *stdio) attach(sandbox *stage.Sandbox) error {
+	if !s.tty {
+		return nil
+	}
+	s.console = sandbox.Console
+	s.resize()
+	if s.input {
+		if err := s.makeRaw(); err != nil {
+			return err
+		}
+		go func() { _, _ = io.Copy(s.console, os.Stdin) }()
+	}
+	s.copies.Go(func() { _, _ = io.Copy(os.Stdout, s.console) }) // EIO when the last process is gone
+	return nil
+}
+
+// makeRaw hands every key to the container's terminal. First it sees to it that ours comes back, whatever becomes of us.
+func (s *stdio) makeRaw() (err error) {
+	if s.raw, err = linux.MakeRaw(0); err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, s.raw.Restore())
+	}
+	defer r.Close()
+	s.alive = w
+	if s.guard, err = s.raw.Guard(r); err != nil {
+		return errors.Join(err, s.raw.Restore())
+	}
+	return nil
+}
+
+// resize gives the container's terminal the size of ours, if ours has one.
+func (s *stdio) resize() {
+	if s.console != nil && linux.IsTerminal(1) {
+		_ = linux.WindowSize(1, int(s.console.Fd()))
+	}
+}
+
+// finish comes after the command's end: the rest of its output, and our terminal as it was.
+func (s *stdio) finish() error {
+	s.copies.Wait()
+	if s.raw == nil {
+		return nil
+	}
+	err := s.raw.Restore()
+	if e := s.guard.Kill(syscall.SIGKILL); e != nil && !errors.Is(e, syscall.ESRCH) {
+		err = errors.Join(err, e)
+	}
+	_, e := s.guard.Wait()
+	return errors.Join(err, e, s.alive.Close())
+}
