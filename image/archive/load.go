@@ -166,7 +166,8 @@ func (l *loader) images(name string) ([]found, error) {
 	case exists(l.files, "repositories"):
 		return nil, errors.New("the archive is of Docker before 1.10, which is not supported")
 	}
-	return nil, hint.Wrap(errors.New("it is neither a docker-archive nor an OCI layout: it has no manifest.json and no index.json"),
+	return nil, hint.Wrap(
+		errors.New("it is neither a docker-archive nor an OCI layout: it has no manifest.json and no index.json"),
 		"make an image of a root file system with: minipod import FILE NAME")
 }
 

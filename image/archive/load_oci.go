@@ -130,7 +130,8 @@ func (l *loader) platform() ocispec.Platform {
 
 func (l *loader) matches(p *ocispec.Platform) bool {
 	want := l.platform()
-	return p == nil || p.OS == want.OS && p.Architecture == want.Architecture && (want.Variant == "" || p.Variant == want.Variant)
+	return p == nil || p.OS == want.OS && p.Architecture == want.Architecture &&
+		(want.Variant == "" || p.Variant == want.Variant)
 }
 
 func platformName(p ocispec.Platform) string {

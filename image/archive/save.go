@@ -162,7 +162,11 @@ type saver struct {
 
 // layout writes blobs, then the index that leads to them.
 func (v *saver) layout(images []chosen) error {
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
+	index := ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2},
+		MediaType: ocispec.MediaTypeImageIndex,
+		Manifests: []ocispec.Descriptor{},
+	}
 	for _, img := range images {
 		manifest := ocispec.Descriptor{MediaType: img.Manifest.MediaType, Digest: img.Manifest.Digest, Size: img.Manifest.Size}
 		config, err := v.configOf(img.Image)
@@ -174,7 +178,7 @@ func (v *saver) layout(images []chosen) error {
 				return err
 			}
 		}
-		manifest.Platform = &ocispec.Platform{OS: img.Config.OS, Architecture: img.Config.Architecture, Variant: img.Config.Variant}
+		manifest.Platform = &img.Config.Platform
 		if len(img.names) == 0 {
 			index.Manifests = append(index.Manifests, manifest)
 		}

@@ -109,7 +109,8 @@ func parse(s string) (Reference, error) {
 func split(name string) (registry, repository string, err error) {
 	if len(name) == 64 && isHex(name) {
 		// Docker's rule: 64 hex digits always mean an image ID, so that no repository can pose as one.
-		return "", "", hint.Wrap(errors.New("64 hex digits are an image ID, not a name"), "list the local images with: minipod images --no-trunc")
+		return "", "", hint.Wrap(errors.New("64 hex digits are an image ID, not a name"),
+			"list the local images with: minipod images --no-trunc")
 	}
 	registry, repository = DefaultRegistry, name
 	if host, rest, found := strings.Cut(name, "/"); found && looksLikeHost(host) {

@@ -36,15 +36,17 @@
 //
 // # Methods
 //
-//	                  idempotent   atomic   closes
-//	Ingest, Commit    yes          yes      the caller closes the Ingest; Commit closes it too
-//	PutBlob           yes          yes      –
-//	Layer             yes          yes      –
-//	Tag, Untag        yes          yes      –
-//	Remove            no (1)       yes (2)  –
-//	Prune             yes          yes (2)  –
-//	Resolve, List     reads        –        –
-//	OpenBlob          reads        –        the caller closes the file
+//	                    idempotent   atomic   closes
+//	Hold, Pin           –            –        the caller calls release
+//	Ingest, Commit      yes          yes      the caller closes the Ingest; Commit closes it too
+//	PutBlob, PutStream  yes          yes      –
+//	Layer, UnpackLayer  yes          yes      –
+//	Tag, Add, Untag     yes          yes      –
+//	Remove              no (1)       yes (2)  –
+//	Prune, Collect      yes          yes (2)  –
+//	Resolve, List       reads        –        –
+//	OpenBlob            reads        –        the caller closes the file
+//	TempFile            –            –        the caller closes the file, which then is gone
 //
 // (1) The second Remove answers ErrNotFound. (2) Names go in one step; the space follows, and a crash in between leaves
 // it to the next Remove or Prune.

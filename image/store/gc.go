@@ -88,11 +88,11 @@ func (s *Store) mark(index *ocispec.Index) (blobs map[digest.Digest]bool, layers
 			} `json:"rootfs"`
 		}
 		data, err := s.ReadBlob(d, maxConfig)
-		if isTransient(err) {
-			return err
+		if err == nil {
+			err = json.Unmarshal(data, &doc)
 		}
-		if err != nil || json.Unmarshal(data, &doc) != nil {
-			return nil
+		if err != nil {
+			return transient(err)
 		}
 		for _, m := range doc.Manifests {
 			if err := visit(m.Digest, depth+1); err != nil {

@@ -201,4 +201,12 @@ func isTransient(err error) bool {
 	return errors.As(err, &path) && !errors.Is(err, fs.ErrNotExist)
 }
 
+// transient returns err if it is transient, else nil.
+func transient(err error) error {
+	if isTransient(err) {
+		return err
+	}
+	return nil
+}
+
 func short(d digest.Digest) string { return strings.TrimPrefix(string(d), "sha256:")[:12] }

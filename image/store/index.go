@@ -44,7 +44,9 @@ func (s *Store) readIndex() (*ocispec.Index, error) {
 		return nil, fmt.Errorf("read the list of images in %s: %w", f.Name(), err)
 	}
 	// Others may write into the layout, too (skopeo copy). An entry that can't be followed is no entry.
-	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool { return CheckDigest(d.Digest) != nil })
+	index.Manifests = slices.DeleteFunc(index.Manifests, func(d ocispec.Descriptor) bool {
+		return CheckDigest(d.Digest) != nil
+	})
 	return &index, nil
 }
 

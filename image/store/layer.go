@@ -178,7 +178,8 @@ func (s *Store) Unpacked(img *Image) (int64, error) {
 // moveToTrash takes an entry of layers/ out of use in one step and returns its new path, or "" if there was none.
 func (s *Store) moveToTrash(name string) (string, error) {
 	for i := 0; ; i++ {
-		trash := s.layerPath(trashPrefix + strings.TrimPrefix(name, newPrefix) + "-" + strconv.FormatInt(time.Now().UnixNano(), 36) + strconv.Itoa(i))
+		unique := strconv.FormatInt(time.Now().UnixNano(), 36) + strconv.Itoa(i)
+		trash := s.layerPath(trashPrefix + strings.TrimPrefix(name, newPrefix) + "-" + unique)
 		err := os.Rename(s.layerPath(name), trash)
 		switch {
 		case err == nil:

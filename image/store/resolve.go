@@ -12,9 +12,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// minIDPrefix is the shortest prefix that Resolve takes for an image ID: one digit, as in Docker.
-const minIDPrefix = 1
-
 // Resolve finds an image by what people type: a name, short or whole ("alpine", "docker.io/library/alpine:3.20"), a
 // name with a digest, or an image ID or a unique beginning of one, with or without "sha256:". A name wins over an ID.
 // It answers ErrNotFound, with the nearest name as its hint; ErrAmbiguous; ErrBroken; or reference.ErrInvalid for
@@ -43,13 +40,15 @@ func (s *Store) find(index *ocispec.Index, nameOrID string) (match, error) {
 		if entry, found := lookup(index, ref); found {
 			img, err := s.image(entry)
 			if err != nil {
-				return match{}, hint.Wrap(fmt.Errorf("image %s: %w", ref.Familiar(), err), "fetch it again with: minipod pull "+ref.Familiar())
+				return match{}, hint.Wrap(fmt.Errorf("image %s: %w", ref.Familiar(), err),
+					"fetch it again with: minipod pull "+ref.Familiar())
 			}
 			img.describe(index, entry.Digest)
 			return match{img, nameOf(entry)}, nil
 		}
 	}
-	if prefix := strings.TrimPrefix(nameOrID, "sha256:"); len(prefix) >= minIDPrefix && strings.Trim(prefix, "0123456789abcdef") == "" {
+	prefix := strings.TrimPrefix(nameOrID, "sha256:")
+	if prefix != "" && strings.Trim(prefix, "0123456789abcdef") == "" { // one digit is enough, as in Docker
 		img, err := s.byID(index, prefix)
 		if img != nil || err != nil {
 			return match{image: img}, err
@@ -99,7 +98,8 @@ func (s *Store) byID(index *ocispec.Index, prefix string) (*Image, error) {
 			continue // a broken image has no ID
 		}
 		if found != nil && found.ID != img.ID {
-			return nil, hint.Wrap(fmt.Errorf("%w: %s", ErrAmbiguous, prefix), "write more of its digits; minipod images --no-trunc shows all")
+			return nil, hint.Wrap(fmt.Errorf("%w: %s", ErrAmbiguous, prefix),
+				"write more of its digits; minipod images --no-trunc shows all")
 		}
 		if found == nil {
 			found = img

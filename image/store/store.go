@@ -73,7 +73,8 @@ func (s *Store) create() error {
 			return err
 		}
 	}
-	return state.WriteJSON(filepath.Join(s.dirs.Images(), ocispec.ImageLayoutFile), ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
+	layout := ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}
+	return state.WriteJSON(filepath.Join(s.dirs.Images(), ocispec.ImageLayoutFile), layout)
 }
 
 // Hold keeps the collector of garbage away until release is called: from then on, blobs and layers that no name leads
