@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,7 +83,9 @@ func show(t *testing.T, root string) string {
 			return err
 		}
 		var st unix.Stat_t
-		if err := unix.Lstat(name, &st); err != nil {
+		if err := unix.Lstat(name, &st); errors.Is(err, fs.ErrNotExist) {
+			return nil // a whiteout of nothing, in a folder that one layer has: overlayfs lists it, and denies it
+		} else if err != nil {
 			return err
 		}
 		info, err := d.Info()
@@ -111,6 +114,7 @@ func show(t *testing.T, root string) string {
 func mountOverlay(t *testing.T, lowers ...string) string {
 	t.Helper()
 	upper, work, merged := t.TempDir(), t.TempDir(), t.TempDir()
+	os.Chmod(upper, 0o755)
 	options := "userxattr,lowerdir=" + strings.Join(lowers, ":") + ",upperdir=" + upper + ",workdir=" + work
 	if err := unix.Mount("overlay", merged, "overlay", 0, options); err != nil {
 		t.Skipf("overlayfs in a user namespace: %v", err)
@@ -257,5 +261,51 @@ func TestOverlayUpper(t *testing.T) {
 	}
 	if got := show(t, mountOverlay(t, append([]string{again}, lowers...)...)); got != want {
 		t.Errorf("committed and mounted again:\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestFlattenRandom: overlayfs itself is the judge of what random stacks show.
+func TestFlattenRandom(t *testing.T) {
+	if !inUserns(t, oneID) {
+		return
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	for round := range 20 {
+		var lowers []string
+		for range 4 {
+			program := make([]byte, 3*20)
+			for i := range program {
+				program[i] = byte(random.Uint32())
+			}
+			root, opaque := unpackWhatWorks(t, entriesOf(program, "/nowhere"))
+			if opaque {
+				lowers = nil
+			}
+			lowers = slices.Insert(lowers, 0, root)
+		}
+		flat := t.TempDir()
+		if err := Flatten(context.Background(), flat, lowers); err != nil {
+			t.Fatal(err)
+		}
+		os.Chmod(flat, 0o755) // a mount has the root of its upper layer
+		if got, want := show(t, flat), show(t, mountOverlay(t, lowers...)); got != want {
+			t.Errorf("round %d, flattened\n%s\noverlay shows\n%s", round, got, want)
+		}
+	}
+}
+
+// unpackWhatWorks unpacks entries without those that are errors.
+func unpackWhatWorks(t *testing.T, entries []entry) (root string, opaque bool) {
+	for {
+		root = t.TempDir()
+		sum, err := Unpack(context.Background(), root, bytes.NewReader(archive(t, entries...)), Options{TolerateChown: true})
+		var bad *EntryError
+		if !errors.As(err, &bad) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return root, sum.OpaqueRoot
+		}
+		entries = slices.DeleteFunc(entries, func(e entry) bool { return e.Name == bad.Entry })
 	}
 }
