@@ -55,7 +55,7 @@ func TestTyped(t *testing.T) {
 		{"volume create a1 b1", "", `"minipod volume create" requires at most 1 argument, got 2`, 125},
 
 		{"volume create db --label tier=db --label a=b,c", "db\n", "", 0}, // flags may follow, and a comma is no separator
-		{"volume create", "", "", 0},
+		{"volume create other", "other\n", "", 0},
 		{"volume ls --filter name=db", "DRIVER   VOLUME NAME\nlocal    db\n", "", 0},
 		{"volume ls -q --filter label=a=b,c", "db\n", "", 0},
 		{"volume ls --filter label=tier=web -q", "", "", 0},

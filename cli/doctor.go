@@ -3,13 +3,19 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/cli/run"
 	"codeberg.org/minipod/minipod/config"
 	"codeberg.org/minipod/minipod/doctor"
+	"codeberg.org/minipod/minipod/rootfs"
+	"codeberg.org/minipod/minipod/runtime/idmap"
+	"codeberg.org/minipod/minipod/state"
 )
 
 func (a *app) doctorVerb() *urfave.Command {
@@ -26,13 +32,33 @@ func (a *app) doctorVerb() *urfave.Command {
 			if err != nil {
 				return err
 			}
-			env, err := doctor.Host(a.dirs, settings, nil)
+			env, err := doctor.Host(a.dirs, settings, a.probeStorage)
 			if err != nil {
 				return err
 			}
 			return a.examine(c.Context, c, env)
 		},
 	}
+}
+
+// probeStorage makes the test mount of rootfs.Probe where it can be made: inside a user namespace.
+func (a *app) probeStorage(ctx context.Context) (probed rootfs.Probed, err error) {
+	if err := state.Make(a.dirs.Data); err != nil {
+		return probed, err
+	}
+	uids, gids, _, err := idmap.ForUser(os.Geteuid(), os.Getegid()) // what is missing there is another check's matter
+	if err != nil {
+		return probed, err
+	}
+	status, err := run.Inside(ctx, uids, gids, []string{run.ProbeVerb, a.dirs.Data}, [3]*os.File{os.Stdin, os.Stderr, os.Stderr})
+	if err != nil {
+		return probed, err
+	}
+	if status != 0 {
+		return probed, fmt.Errorf("try overlay in a user namespace: exit status %d", status)
+	}
+	err = state.ReadJSON(filepath.Join(a.dirs.Data, rootfs.StorageFile), &probed)
+	return probed, err
 }
 
 func (a *app) examine(ctx context.Context, c *urfave.Context, env doctor.Env) error {

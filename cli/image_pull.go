@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"os"
 
@@ -28,7 +27,7 @@ func (a *app) pullVerb() *urfave.Command {
 	}
 }
 
-func (a *app) pull(ctx context.Context, c *urfave.Context) error {
+func (a *app) pull(c *urfave.Context) error {
 	if err := checkArgs(c, 1, 1); err != nil {
 		return err
 	}
@@ -50,7 +49,7 @@ func (a *app) pull(ctx context.Context, c *urfave.Context) error {
 	}
 	quiet := c.Bool("quiet")
 	progress, finish := a.progress(quiet)
-	_, report, err := image.Pull(ctx, images, name, image.PullOptions{
+	_, report, err := image.Pull(c.Context, images, name, image.PullOptions{
 		Platform: c.String("platform"), Config: settings, Progress: progress, Explain: explain,
 	})
 	finish()
@@ -74,3 +73,5 @@ func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && linux.IsTerminal(int(f.Fd()))
 }
+
+func (a *app) progress(quiet bool) (image.Progress, func()) { return nil, func() {} }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -71,7 +70,7 @@ func (a *app) parseName(name string) (reference.Reference, error) {
 	return reference.Parse(settings.Qualify(name))
 }
 
-func (a *app) imageRemove(ctx context.Context, c *urfave.Context) error {
+func (a *app) imageRemove(c *urfave.Context) error {
 	if err := checkArgs(c, 1, -1); err != nil {
 		return err
 	}
@@ -80,7 +79,7 @@ func (a *app) imageRemove(ctx context.Context, c *urfave.Context) error {
 		return err
 	}
 	return a.forEach(c, store.ErrNotFound, func(name string) error {
-		removed, err := images.Remove(ctx, name, c.Bool("force"), a.imageUsers)
+		removed, err := images.Remove(c.Context, name, c.Bool("force"), a.imageUsers)
 		a.printRemoved(removed)
 		return err
 	})
@@ -103,7 +102,7 @@ func (a *app) tellDeferred(removed store.Removed) {
 	}
 }
 
-func (a *app) imagePrune(ctx context.Context, c *urfave.Context) error {
+func (a *app) imagePrune(c *urfave.Context) error {
 	if err := checkArgs(c, 0, 0); err != nil {
 		return err
 	}
@@ -113,9 +112,9 @@ func (a *app) imagePrune(ctx context.Context, c *urfave.Context) error {
 	}
 	var removed store.Removed
 	if len(c.StringSlice("filter")) > 0 {
-		removed, err = a.pruneSome(ctx, c, images)
+		removed, err = a.pruneSome(c, images)
 	} else {
-		removed, err = images.Prune(ctx, c.Bool("all"), a.imageUsers)
+		removed, err = images.Prune(c.Context, c.Bool("all"), a.imageUsers)
 	}
 	if len(removed.Untagged)+len(removed.Deleted) > 0 {
 		fmt.Fprintln(a.out, "Deleted Images:")
@@ -133,7 +132,7 @@ func (a *app) imagePrune(ctx context.Context, c *urfave.Context) error {
 }
 
 // pruneSome removes the images that the filters keep, one by one: Prune itself knows no filters.
-func (a *app) pruneSome(ctx context.Context, c *urfave.Context, images *store.Store) (sum store.Removed, err error) {
+func (a *app) pruneSome(c *urfave.Context, images *store.Store) (sum store.Removed, err error) {
 	match, err := imageFilter(c, images, "until", "label", "label!")
 	if err != nil {
 		return sum, err
@@ -149,7 +148,7 @@ func (a *app) pruneSome(ctx context.Context, c *urfave.Context, images *store.St
 		if users, err := a.imageUsers(img.ID); err != nil || len(users) > 0 {
 			continue
 		}
-		removed, err := images.Remove(ctx, string(img.ID), true, a.imageUsers)
+		removed, err := images.Remove(c.Context, string(img.ID), true, a.imageUsers)
 		if errors.Is(err, store.ErrNotFound) {
 			continue // somebody else was faster
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -25,25 +24,21 @@ func inspectFormatFlag() urfave.Flag {
 	return &urfave.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print each object by a Go `TEMPLATE`"}
 }
 
-// inNamespace makes a verb run in the user's namespace, where the ids of images' files are ours to set and to
-// remove: outside, this process runs itself once more in there, with the same arguments, and ends as that one did.
-func (a *app) inNamespace(verb func(context.Context, *urfave.Context) error) urfave.ActionFunc {
+// inNamespace makes a verb run in the user's id range, where the owners of images' files are ours to set: outside, this
+// process runs itself once more in there, with the same arguments, and ends as that one did.
+func (a *app) inNamespace(verb urfave.ActionFunc) urfave.ActionFunc {
 	return func(c *urfave.Context) error {
-		if inUserNamespace() {
-			return verb(c.Context, c)
+		if a.inside {
+			return verb(c)
 		}
-		status, err := reexecInUserNamespace(c.Context, a.args)
-		if err != nil || status == 0 {
-			return err
-		}
-		return statusError(status)
+		return a.reexec(c.Context)
 	}
 }
 
 // confirmed asks before a verb that cannot be undone, unless --force is given. Where nobody can answer it refuses.
 func (a *app) confirmed(warning string, verb urfave.ActionFunc) urfave.ActionFunc {
 	return func(c *urfave.Context) error {
-		if c.Bool("force") || inUserNamespace() { // asked before we entered it
+		if c.Bool("force") || a.inside { // asked before we entered it
 			return verb(c)
 		}
 		in, ok := a.in.(*os.File)

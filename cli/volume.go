@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -43,7 +42,7 @@ func (a *app) volumeVerbs() []*urfave.Command {
 			Name: "rm", Aliases: []string{"remove"}, Usage: "Remove volumes and what is in them", ArgsUsage: "VOLUME...",
 			Description: "A volume that a container uses is not removed.",
 			Flags:       []urfave.Flag{forceFlag("do not complain about volumes that do not exist")},
-			Action:      a.inNamespace(a.volumeRemove),
+			Action:      a.volumeRemove,
 		},
 		{
 			Name: "prune", Usage: "Remove volumes that no container uses",
@@ -53,9 +52,15 @@ func (a *app) volumeVerbs() []*urfave.Command {
 				forceFlag("do not ask"),
 				filterFlag("label=KEY[=VALUE] or label!=KEY[=VALUE]"),
 			},
-			Action: a.confirmed(pruneVolumesWarning, a.inNamespace(a.volumePrune)),
+			Action: a.confirmed(pruneVolumesWarning, a.volumePrune),
 		},
 	}
+}
+
+func (a *app) volumes() *volume.Store {
+	volumes := volume.Open(a.dirs)
+	volumes.RemoveTree = a.removeTree
+	return volumes
 }
 
 func (a *app) volumeCreate(c *urfave.Context) error {
@@ -65,7 +70,7 @@ func (a *app) volumeCreate(c *urfave.Context) error {
 	if driver := c.String("driver"); driver != "local" {
 		return usageError(c, fmt.Sprintf("create volume: there is no volume driver %q", driver))
 	}
-	v, err := volume.Open(a.dirs).Create(c.Args().First(), keyValues(c.StringSlice("label")), keyValues(c.StringSlice("opt")))
+	v, err := a.volumes().Create(c.Args().First(), keyValues(c.StringSlice("label")), keyValues(c.StringSlice("opt")))
 	if err != nil {
 		return err
 	}
@@ -86,7 +91,7 @@ func (a *app) volumeList(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := volume.Open(a.dirs).List()
+	all, err := a.volumes().List()
 	if err != nil {
 		return err
 	}
@@ -111,10 +116,10 @@ func (a *app) volumeInspect(c *urfave.Context) error {
 	if err := checkArgs(c, 1, -1); err != nil {
 		return err
 	}
-	return inspectEach(a, c, volume.Open(a.dirs).Get)
+	return inspectEach(a, c, a.volumes().Get)
 }
 
-func (a *app) volumeRemove(_ context.Context, c *urfave.Context) error {
+func (a *app) volumeRemove(c *urfave.Context) error {
 	if err := checkArgs(c, 1, -1); err != nil {
 		return err
 	}
@@ -123,7 +128,7 @@ func (a *app) volumeRemove(_ context.Context, c *urfave.Context) error {
 		return err
 	}
 	return a.forEach(c, volume.ErrNotFound, func(name string) error {
-		if err := volume.Open(a.dirs).Remove(name, users); err != nil {
+		if err := a.volumes().Remove(name, users); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.out, name)
@@ -133,7 +138,7 @@ func (a *app) volumeRemove(_ context.Context, c *urfave.Context) error {
 
 const pruneVolumesWarning = "This will remove volumes that no container uses, and what is in them."
 
-func (a *app) volumePrune(_ context.Context, c *urfave.Context) error {
+func (a *app) volumePrune(c *urfave.Context) error {
 	if err := checkArgs(c, 0, 0); err != nil {
 		return err
 	}
@@ -146,7 +151,7 @@ func (a *app) volumePrune(_ context.Context, c *urfave.Context) error {
 		return err
 	}
 	all := c.Bool("all")
-	removed, freed, err := volume.Open(a.dirs).Prune(func(v *volume.Volume) bool { return (all || v.Anonymous) && match(v) }, users)
+	removed, freed, err := a.volumes().Prune(func(v *volume.Volume) bool { return (all || v.Anonymous) && match(v) }, users)
 	if len(removed) > 0 {
 		fmt.Fprintf(a.out, "Deleted Volumes:\n%s\n\n", strings.Join(removed, "\n"))
 	}

@@ -28,5 +28,6 @@
 // _data itself is never replaced: a running container may have it mounted.
 //
 // The package runs before main in `minipod run`, so it links nothing heavy. Files in _data may belong to ids that
-// only the user's namespace maps; Fill, Remove and Prune must therefore run inside it.
+// only the user's namespace maps: Fill must therefore run inside it, and Remove and Prune are told how to get in there
+// (Store.RemoveTree).
 package volume

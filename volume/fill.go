@@ -6,7 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/state"
@@ -26,7 +26,7 @@ func NeedsFill(mountpoint string) (bool, error) {
 // volume stays empty. Only one process fills a volume at a time; the others wait and then find it filled.
 // Idempotent; after a kill -9 the next Fill completes or repeats the copy. A power cut may lose the newest files.
 func Fill(mountpoint string, copyTo func(dir string) error) (err error) {
-	lock, err := state.LockFile(filepath.Join(filepath.Dir(mountpoint), "lock"))
+	lock, err := state.LockFile(path.Join(path.Dir(mountpoint), "lock"))
 	if err != nil {
 		return fmt.Errorf("fill volume at %s: %w", mountpoint, err)
 	}
@@ -47,7 +47,7 @@ func Fill(mountpoint string, copyTo func(dir string) error) (err error) {
 
 // copyWhole makes ready(mountpoint) hold the complete copy.
 func copyWhole(mountpoint string, copyTo func(dir string) error) error {
-	temp := filepath.Join(filepath.Dir(mountpoint), "_copy")
+	temp := path.Join(path.Dir(mountpoint), "_copy")
 	if err := os.RemoveAll(temp); err != nil { // of one that died
 		return err
 	}
@@ -73,11 +73,11 @@ func moveIn(mountpoint string) error {
 		return err
 	}
 	for _, entry := range entries {
-		to := filepath.Join(mountpoint, entry.Name())
+		to := path.Join(mountpoint, entry.Name())
 		if _, err := os.Lstat(to); err == nil {
 			continue
 		}
-		if err := os.Rename(filepath.Join(from, entry.Name()), to); err != nil {
+		if err := os.Rename(path.Join(from, entry.Name()), to); err != nil {
 			return err
 		}
 	}
@@ -87,7 +87,7 @@ func moveIn(mountpoint string) error {
 	return os.RemoveAll(from)
 }
 
-func ready(mountpoint string) string { return filepath.Join(filepath.Dir(mountpoint), "_ready") }
+func ready(mountpoint string) string { return path.Join(path.Dir(mountpoint), "_ready") }
 
 func empty(dir string) (bool, error) {
 	d, err := os.Open(dir)

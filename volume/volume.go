@@ -1,20 +1,19 @@
 package volume
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -47,10 +46,16 @@ type record struct {
 }
 
 // A Store is the folder of all volumes. Its methods are safe for any number of processes at once.
-type Store struct{ dir string }
+type Store struct {
+	// RemoveTree removes a folder and what is in it: os.RemoveAll, unless the caller knows a way to remove files of all
+	// the user's ids, which containers may have made. Set it before the first call.
+	RemoveTree func(dir string) error
+
+	dir string
+}
 
 // Open returns the volumes in dirs. Nothing is made on disk before the first volume.
-func Open(dirs state.Dirs) *Store { return &Store{dirs.Volumes()} }
+func Open(dirs state.Dirs) *Store { return &Store{RemoveTree: os.RemoveAll, dir: dirs.Volumes()} }
 
 // CheckName tells whether docker would take name for a volume: two or more of [a-zA-Z0-9_.-], the first a letter or
 // a digit. So no name leaves the folder of volumes, and none collides with our own dot files there.
@@ -80,9 +85,7 @@ func (s *Store) Create(name string, labels, options map[string]string) (*Volume,
 	}
 	anonymous := name == ""
 	if anonymous {
-		var random [32]byte
-		rand.Read(random[:]) // never fails: it would end the process
-		name = hex.EncodeToString(random[:])
+		name = linux.RandomID()
 	}
 	if err := CheckName(name); err != nil {
 		return nil, err
@@ -108,13 +111,13 @@ func (s *Store) make(name string, r record) error {
 	temp := s.path(".new-" + strconv.Itoa(os.Getpid()))
 	err := os.Mkdir(temp, 0o700)
 	if err == nil {
-		err = os.Mkdir(filepath.Join(temp, "_data"), 0o755)
+		err = os.Mkdir(path.Join(temp, "_data"), 0o755)
 	}
 	if err == nil { // docker makes it 0755 whatever the umask; a container's users must get in
-		err = os.Chmod(filepath.Join(temp, "_data"), 0o755)
+		err = os.Chmod(path.Join(temp, "_data"), 0o755)
 	}
 	if err == nil {
-		err = state.WriteJSON(filepath.Join(temp, "volume.json"), r)
+		err = state.WriteJSON(path.Join(temp, "volume.json"), r)
 	}
 	if err == nil {
 		err = os.Rename(temp, s.path(name))
@@ -220,7 +223,7 @@ func (s *Store) Prune(match func(*Volume) bool, usedBy func(name string) []strin
 
 // Size adds up the lengths of the regular files below dir that the caller may see.
 func Size(dir string) (bytes int64) {
-	filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+	fs.WalkDir(os.DirFS(dir), ".", func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // a folder closed to us is not counted, and no reason to stop
 		}
@@ -244,7 +247,7 @@ func (s *Store) destroy(name string) error {
 	if err := os.Rename(s.path(name), dead); err != nil {
 		return err
 	}
-	return os.RemoveAll(dead)
+	return s.RemoveTree(dead)
 }
 
 // lock takes the lock of the whole folder, which is made where missing, and sweeps what a killed process left.
@@ -262,15 +265,15 @@ func (s *Store) lock() (unlock func() error, err error) {
 	}
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), ".new-") || strings.HasPrefix(entry.Name(), ".dead-") {
-			// Not an error of ours if it fails: it may need the user namespace, and the next one inside it sweeps.
-			_ = os.RemoveAll(s.path(entry.Name()))
+			// Not an error of ours if it fails: the next one tries again.
+			_ = s.RemoveTree(s.path(entry.Name()))
 		}
 	}
 	return l.Unlock, nil
 }
 
 func (s *Store) path(names ...string) string {
-	return filepath.Join(slices.Insert(names, 0, s.dir)...)
+	return path.Join(slices.Insert(names, 0, s.dir)...)
 }
 
 // MarshalJSON prints what docker prints: null for no labels, seconds in the time.
