@@ -23,17 +23,17 @@ var stack = [][]entry{
 		dir("./").mode(0o755),
 		dir("etc").mode(0o750).owner(0, 12), file("etc/motd", "1"), file("etc/host", "1"), file("etc/ssl/old", "1"), file("etc/keep", "1"),
 		file("var/log/a", "1"), file("var/log/deep/b", "1"), file("var/keep", "1"),
-		file("becomes-dir", "1"), file("becomes-file/x", "1"), file("comes-back/old", "1"),
+		file("becomes-dir", "1"), file("becomes-file/x", "1"), file("comes-back/old", "1"), file("sandwich/old", "1"),
 		file("bin/su", "su").mode(0o4755), hardlink("bin/sudo", "bin/su"),
 		file("owned", "1").owner(33, 44).mode(0o2755), symlink("link", "etc"),
 		file("cap", "1").xattr("security.capability", "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
 	},
 	{
 		file("etc/.wh.motd", ""), file("etc/.wh.ssl", ""), file("etc/ssl/new", "2"), file("etc/host", "2"), file("etc/.wh.host", ""),
-		file("var/.wh.log", ""), file("becomes-dir/x", "2"), file("becomes-file", "2"), file(".wh.comes-back", ""),
+		file("var/.wh.log", ""), file("becomes-dir/x", "2"), file("becomes-file", "2"), file(".wh.comes-back", ""), file("sandwich", "2"),
 	},
 	{
-		dir("etc").mode(0o700), file("var/log/.wh..wh..opq", ""), file("var/log/.wh.stray", ""), file("var/log/c", "3"), file("comes-back/new", "3"),
+		dir("etc").mode(0o700), file("var/log/.wh..wh..opq", ""), file("var/log/.wh.stray", ""), file("var/log/c", "3"), file("comes-back/new", "3"), file("sandwich/new", "3"),
 	},
 }
 
@@ -55,6 +55,8 @@ etc/ssl drwxr-xr-x 0:0
 etc/ssl/new -rw-r--r-- 0:0 "2"
 link Lrwxrwxrwx 0:0 etc
 owned grwxr-xr-x 33:44 "1"
+sandwich drwxr-xr-x 0:0
+sandwich/new -rw-r--r-- 0:0 "3"
 var drwxr-xr-x 0:0
 var/keep -rw-r--r-- 0:0 "1"
 var/log drwxr-xr-x 0:0
