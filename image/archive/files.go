@@ -102,6 +102,9 @@ func openTar(r io.ReaderAt, size int64) (*tarball, error) {
 			if err != nil {
 				return nil, err
 			}
+			if h.Size > size-offset { // truncated, or sparse, which no archive of images is
+				return nil, fmt.Errorf("read tar: %q: %w", h.Name, io.ErrUnexpectedEOF)
+			}
 			t.files[name] = tarFile{offset: offset, size: h.Size}
 		case tar.TypeSymlink: // older dockers link layers that repeat
 			t.files[name] = tarFile{link: path.Join(path.Dir("/"+name), h.Linkname)[1:]}

@@ -48,8 +48,7 @@ func Import(ctx context.Context, s *store.Store, r io.Reader, o ImportOptions) (
 	loaded, err := importImage(ctx, s, r, config, o)
 	if err != nil {
 		release()
-		_, collectErr := s.Collect(context.WithoutCancel(ctx))
-		return Loaded{}, errors.Join(fmt.Errorf("import: %w", err), collectErr)
+		return Loaded{}, fmt.Errorf("import: %w", giveUp(ctx, s, err))
 	}
 	return loaded, nil
 }

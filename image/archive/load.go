@@ -16,6 +16,7 @@ import (
 	"codeberg.org/minipod/minipod/image/reference"
 	"codeberg.org/minipod/minipod/image/store"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -64,7 +65,7 @@ func Load(ctx context.Context, s *store.Store, r io.Reader, o LoadOptions) ([]Lo
 func load(ctx context.Context, s *store.Store, r io.Reader, name string, o LoadOptions) ([]Loaded, error) {
 	f, size, err := seekable(ctx, s, r)
 	if err != nil {
-		return nil, fmt.Errorf("load images: read archive: %w", err)
+		return nil, fmt.Errorf("load images: read archive: %w", advise(err))
 	}
 	if f != r {
 		defer f.Close()
@@ -139,14 +140,29 @@ func loadFiles(ctx context.Context, s *store.Store, f files, name string, o Load
 	}
 	if err != nil {
 		release()
-		_, collectErr := s.Collect(context.WithoutCancel(ctx))
-		return nil, errors.Join(fmt.Errorf("load images: %w", err), collectErr)
+		return nil, fmt.Errorf("load images: %w", giveUp(ctx, s, err))
 	}
 	var loaded []Loaded
 	for _, i := range images {
 		loaded = append(loaded, Loaded{i.names, i.id})
 	}
 	return loaded, nil
+}
+
+// giveUp clears away what nobody needs now.
+func giveUp(ctx context.Context, s *store.Store, err error) error {
+	if _, collectErr := s.Collect(context.WithoutCancel(ctx)); collectErr != nil {
+		err = errors.Join(err, collectErr)
+	}
+	return advise(err)
+}
+
+// advise adds what a person can do about err.
+func advise(err error) error {
+	if errors.Is(err, linux.ENOSPC) || errors.Is(err, linux.EDQUOT) {
+		return hint.Wrap(err, "free some space: minipod image prune removes images that nothing uses")
+	}
+	return err
 }
 
 type loader struct {

@@ -2,11 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"codeberg.org/minipod/minipod/image/reference"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -30,7 +32,8 @@ type Removed struct {
 // the container gone.
 func (s *Store) Remove(ctx context.Context, nameOrID string, force bool, inUse InUse) (Removed, error) {
 	var removed Removed
-	err := s.updateIndex(ctx, func(index *ocispec.Index) error {
+	err := s.shrinkIndex(ctx, func(index *ocispec.Index) error {
+		removed = Removed{}
 		entry, broken := s.brokenEntry(index, nameOrID)
 		if broken {
 			removed.untag(dropName(index, nameOf(entry)))
@@ -46,6 +49,18 @@ func (s *Store) Remove(ctx context.Context, nameOrID string, force bool, inUse I
 		return Removed{}, err
 	}
 	return removed, s.collect(ctx, &removed, false)
+}
+
+// shrinkIndex is updateIndex on a disk that may be full, which is when people remove images: the shorter index.json
+// needs room beside the old one. Broken downloads make it.
+func (s *Store) shrinkIndex(ctx context.Context, change func(*ocispec.Index) error) error {
+	err := s.updateIndex(ctx, change)
+	if errors.Is(err, linux.ENOSPC) || errors.Is(err, linux.EDQUOT) {
+		if err = s.collect(ctx, &Removed{}, true); err == nil {
+			err = s.updateIndex(ctx, change)
+		}
+	}
+	return err
 }
 
 // brokenEntry finds a name whose image can't be read, which must be removable all the same.
@@ -127,7 +142,8 @@ func (s *Store) Untag(ctx context.Context, name reference.Reference) error {
 // no image needs, abandoned downloads included.
 func (s *Store) Prune(ctx context.Context, all bool, inUse InUse) (Removed, error) {
 	var removed Removed
-	err := s.updateIndex(ctx, func(index *ocispec.Index) error {
+	err := s.shrinkIndex(ctx, func(index *ocispec.Index) error {
+		removed = Removed{}
 		for _, entry := range distinct(index) {
 			img, err := s.image(entry)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"codeberg.org/minipod/minipod/image/reference"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/nearest"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -61,7 +62,7 @@ func (s *Store) find(index *ocispec.Index, nameOrID string) (match, error) {
 		return match{}, invalid
 	}
 	advice := "fetch it with: minipod pull " + ref.Familiar()
-	if near := nearest(names(index), ref); near != "" {
+	if near := suggest(names(index), ref); near != "" {
 		advice = fmt.Sprintf("did you mean %s? Or %s", near, advice)
 	}
 	return match{}, hint.Wrap(fmt.Errorf("%w: %s", ErrNotFound, ref.Familiar()), advice)
@@ -144,43 +145,29 @@ func (s *Store) List() ([]*Image, error) {
 	return images, errors.Join(errs...)
 }
 
-// nearest returns the local name, in its short form, that a person most likely meant by ref, or "".
-func nearest(names []string, ref reference.Reference) string {
-	best, bestDistance := "", 0
+// suggest returns the local name, in its short form, that a person most likely meant by ref, or "": another tag of
+// the same repository, or else a repository that is written nearly so.
+func suggest(names []string, ref reference.Reference) string {
+	byRepository := map[string]string{} // both in their short form
+	var repositories []string
 	for _, name := range names {
 		r, err := reference.Parse(name)
 		if err != nil {
 			continue
 		}
-		// Another tag of the same repository is near, whatever the tag; a typo is a third of the name at most.
-		distance, limit := Distance(r.Familiar(), ref.Familiar()), len(ref.Repository)/3
-		if r.Name() == ref.Name() {
-			distance, limit = 0, 1
+		repository := repositoryOf(r)
+		if byRepository[repository] == "" || r.Tag == ref.Tag {
+			byRepository[repository] = r.Familiar()
 		}
-		if distance <= limit && (best == "" || distance < bestDistance) {
-			best, bestDistance = r.Familiar(), distance
-		}
+		repositories = append(repositories, repository)
 	}
-	return best
+	meant := repositoryOf(ref)
+	if same := byRepository[meant]; same != "" {
+		return same
+	}
+	return byRepository[nearest.Name(meant, repositories)]
 }
 
-// Distance is the Levenshtein distance of two names: how many letters to insert, delete or replace.
-func Distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
+func repositoryOf(r reference.Reference) string {
+	return reference.Reference{Registry: r.Registry, Repository: r.Repository}.Familiar()
 }
