@@ -112,5 +112,3 @@ func (a *app) counts() (images, containers int, err error) {
 	made, err := runtime.List(a.dirs)
 	return len(all), len(made), err
 }
-
-func (a *app) archiveVerbs() []*urfave.Command { return nil }

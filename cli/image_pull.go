@@ -5,11 +5,14 @@ import (
 	"os"
 
 	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"codeberg.org/minipod/minipod/config"
 	"codeberg.org/minipod/minipod/image"
+	"codeberg.org/minipod/minipod/image/layer"
 	"codeberg.org/minipod/minipod/image/store"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/runtime/idmap"
 )
 
 func (a *app) pullVerb() *urfave.Command {
@@ -43,14 +46,18 @@ func (a *app) pull(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	bounds, err := layerOptions(settings)
+	if err != nil {
+		return err
+	}
 	images, err := store.Open(a.dirs)
 	if err != nil {
 		return err
 	}
 	quiet := c.Bool("quiet")
-	progress, finish := a.progress(quiet)
+	progress, finish := a.progress(quiet || explain != nil) // who listens to the story needs no bars in it
 	_, report, err := image.Pull(c.Context, images, name, image.PullOptions{
-		Platform: c.String("platform"), Config: settings, Progress: progress, Explain: explain,
+		Platform: c.String("platform"), Config: settings, Layer: bounds, Progress: progress, Explain: explain,
 	})
 	finish()
 	for _, warning := range report.Warnings {
@@ -68,10 +75,37 @@ func (a *app) pull(c *urfave.Context) error {
 	return nil
 }
 
-// isTerminal tells whether w is where a person looks.
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && linux.IsTerminal(int(f.Fd()))
+// progress returns what shows a pull while it runs, and a function to end that before anything else is printed.
+func (a *app) progress(silent bool) (image.Progress, func()) {
+	f, ok := a.out.(*os.File)
+	switch {
+	case silent:
+		return nil, func() {}
+	case !ok || !linux.IsTerminal(int(f.Fd())):
+		return image.NewLines(a.out), func() {}
+	}
+	screen := image.NewScreen(f, func() int {
+		columns, _, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0
+		}
+		return columns
+	})
+	return screen, func() { _ = screen.Close() }
 }
 
-func (a *app) progress(quiet bool) (image.Progress, func()) { return nil, func() {} }
+// layerOptions bounds what a layer may unpack to. In a namespace of one id every owner but that one is refused, which
+// is then not an error.
+func layerOptions(settings *config.Config) (layer.Options, error) {
+	uids, gids, _, err := idmap.ForUser(os.Geteuid(), os.Getegid())
+	if err != nil {
+		return layer.Options{}, err
+	}
+	return layer.Options{MaxBytes: int64(settings.Storage.MaxLayerSize), TolerateChown: uids.Single() || gids.Single()}, nil
+}
+
+// isTerminal tells whether a person is at the other end of stream.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && linux.IsTerminal(int(f.Fd()))
+}

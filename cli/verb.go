@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"codeberg.org/minipod/minipod/internal/hint"
-	"codeberg.org/minipod/minipod/internal/linux"
 )
 
 // What several verbs share: flags, arguments, confirmation, the way into the user namespace.
@@ -41,12 +39,11 @@ func (a *app) confirmed(warning string, verb urfave.ActionFunc) urfave.ActionFun
 		if c.Bool("force") || a.inside { // asked before we entered it
 			return verb(c)
 		}
-		in, ok := a.in.(*os.File)
-		if !ok || !linux.IsTerminal(int(in.Fd())) {
+		if !isTerminal(a.in) {
 			return hint.Wrap(errors.New("asking whether to go on: standard input is not a terminal"), "use --force to go on without being asked")
 		}
 		fmt.Fprintf(a.err, "WARNING! %s\nAre you sure you want to continue? [y/N] ", warning)
-		answer, err := bufio.NewReader(in).ReadString('\n')
+		answer, err := bufio.NewReader(a.in).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
