@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -288,7 +287,7 @@ func (b *Builder) MakeFiles() error {
 }
 
 func (b *Builder) makeFile(dir string, f File) error {
-	source := filepath.Join(dir, path.Base(f.Target))
+	source := path.Join(dir, path.Base(f.Target))
 	if err := os.WriteFile(source, []byte(f.Content), 0o644); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,7 +18,7 @@ import (
 // included, as a new named volume gets them. It is called between MountRoot and Pivot, when both are in sight; links in
 // target end at the image's root. Devices, pipes and sockets are passed over; an image without the folder is an empty one.
 func (b *Builder) CopyFromImage(target, dir string) error {
-	image, err := linux.OpenDir(filepath.Join(b.Plan.Data, b.Plan.Target))
+	image, err := linux.OpenDir(path.Join(b.Plan.Data, b.Plan.Target))
 	if err != nil {
 		return err
 	}
@@ -123,6 +122,6 @@ func copyTimes(from, to *os.Root) error {
 		if err != nil || info.Mode().Type()&^fs.ModeDir != 0 {
 			return nil //nolint:nilerr // a dangling link has no time of its own to copy
 		}
-		return to.Chtimes(filepath.Clean(name), info.ModTime(), info.ModTime())
+		return to.Chtimes(path.Clean(name), info.ModTime(), info.ModTime())
 	})
 }

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 
@@ -134,7 +134,7 @@ func Probe(dir string) (p Probed, err error) {
 // A trial is a folder with two layers (bottom, top), a container's upper and work, and merged, where they meet.
 type trial struct{ dir string }
 
-func (t trial) path(name string) string { return filepath.Join(t.dir, name) }
+func (t trial) path(name string) string { return path.Join(t.dir, name) }
 
 // layers makes everything that any file system can hold.
 func (t trial) layers() error {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+	"path"
 	"strings"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -44,7 +44,7 @@ func StartFuse(program string, p *Plan) (*os.Process, error) {
 		return nil, err
 	}
 	defer said.Close()
-	target := filepath.Join(p.Data, p.Target)
+	target := path.Join(p.Data, p.Target)
 	if err := linux.MoveMount(mount, target); err != nil {
 		return nil, errors.Join(err, stop(server))
 	}

@@ -1,8 +1,6 @@
 package runtime
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -70,7 +69,7 @@ func Create(dirs state.Dirs, r Record) (*Container, error) {
 		return nil, fmt.Errorf("create a container: %w", err)
 	}
 	defer making.Unlock()
-	r.Version, r.ID, r.Status, r.Created = 1, newID(), StatusCreated, time.Now()
+	r.Version, r.ID, r.Status, r.Created = 1, linux.RandomID(), StatusCreated, time.Now()
 	c := &Container{Record: r, Dir: filepath.Join(dirs.Containers(), r.ID), dirs: dirs}
 	if err := os.Mkdir(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create a container: %w", err)
@@ -98,12 +97,6 @@ func makeFolders(dirs state.Dirs) error {
 		}
 	}
 	return nil
-}
-
-func newID() string {
-	var id [32]byte
-	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	return hex.EncodeToString(id[:])
 }
 
 // takeName makes the link that is the name. One whose container is gone is nobody's.
@@ -160,6 +153,7 @@ func (c *Container) Delete() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	_ = os.Chmod(filepath.Join(c.Dir, "work", "work"), 0o700) // overlay's own folder, which it makes with mode 0
 	if err := RemoveTree(c.Dir); err != nil {
 		return err
 	}

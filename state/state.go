@@ -6,7 +6,8 @@
 // under a name that no reader looks at, and the next command that holds the lock removes it.
 //
 // We write these sixty lines ourselves rather than link renameio and flock: they run before main in `minipod run`,
-// where each linked package is weighed.
+// where each linked package is weighed. For the same reason package path serves here where others take path/filepath,
+// whose name sorts behind github.com and so initialises after whatever is ready there.
 package state
 
 import (
@@ -15,7 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 	"syscall"
 
@@ -31,23 +32,23 @@ type Dirs struct {
 }
 
 // Images, Layers, Containers, Volumes and Tmp are the folders below Data.
-func (d Dirs) Images() string     { return filepath.Join(d.Data, "images") }
-func (d Dirs) Layers() string     { return filepath.Join(d.Data, "layers") }
-func (d Dirs) Containers() string { return filepath.Join(d.Data, "containers") }
-func (d Dirs) Volumes() string    { return filepath.Join(d.Data, "volumes") }
-func (d Dirs) Tmp() string        { return filepath.Join(d.Data, "tmp") }
+func (d Dirs) Images() string     { return path.Join(d.Data, "images") }
+func (d Dirs) Layers() string     { return path.Join(d.Data, "layers") }
+func (d Dirs) Containers() string { return path.Join(d.Data, "containers") }
+func (d Dirs) Volumes() string    { return path.Join(d.Data, "volumes") }
+func (d Dirs) Tmp() string        { return path.Join(d.Data, "tmp") }
 
 // Find returns the folders that the environment names; getenv is os.Getenv but for tests. Nothing is made.
 func Find(getenv func(string) string) (Dirs, error) {
 	home := getenv("HOME")
 	under := func(variable, fallback string) (string, error) {
-		if v := getenv(variable); filepath.IsAbs(v) { // the XDG specification: relative values are ignored
-			return filepath.Join(v, "minipod"), nil
+		if v := getenv(variable); path.IsAbs(v) { // the XDG specification: relative values are ignored
+			return path.Join(v, "minipod"), nil
 		}
-		if !filepath.IsAbs(home) {
+		if !path.IsAbs(home) {
 			return "", hint.Wrap(fmt.Errorf("find minipod's folders: neither $%s nor $HOME is an absolute path", variable), "set HOME")
 		}
-		return filepath.Join(home, fallback, "minipod"), nil
+		return path.Join(home, fallback, "minipod"), nil
 	}
 	var d Dirs
 	var err error
@@ -55,12 +56,16 @@ func Find(getenv func(string) string) (Dirs, error) {
 		if d.Data, err = under("XDG_DATA_HOME", ".local/share"); err != nil {
 			return Dirs{}, err
 		}
-	} else if d.Data, err = filepath.Abs(d.Data); err != nil {
-		return Dirs{}, fmt.Errorf("find minipod's folders: %w", err)
+	} else if !path.IsAbs(d.Data) {
+		cwd, err := os.Getwd()
+		if err != nil {
+			return Dirs{}, fmt.Errorf("find minipod's folders: %w", err)
+		}
+		d.Data = path.Join(cwd, d.Data)
 	}
-	d.Run = filepath.Join(d.Data, "run")
-	if v := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(v) && getenv("MINIPOD_ROOT") == "" {
-		d.Run = filepath.Join(v, "minipod")
+	d.Run = path.Join(d.Data, "run")
+	if v := getenv("XDG_RUNTIME_DIR"); path.IsAbs(v) && getenv("MINIPOD_ROOT") == "" {
+		d.Run = path.Join(v, "minipod")
 	}
 	if d.Config, err = under("XDG_CONFIG_HOME", ".config"); err != nil && getenv("MINIPOD_ROOT") == "" {
 		return Dirs{}, err
@@ -70,7 +75,7 @@ func Find(getenv func(string) string) (Dirs, error) {
 
 // Make makes dir and its parents, dir itself with mode 0700.
 func Make(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	if err := os.MkdirAll(path.Dir(dir), 0o755); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -81,8 +86,8 @@ func Make(dir string) error {
 
 // WriteFile makes name hold data: temp, fsync, rename, fsync of the folder. Readers see the old or the new content.
 func WriteFile(name string, data []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(name)
-	temp := filepath.Join(dir, ".tmp-"+filepath.Base(name)+"-"+strconv.Itoa(os.Getpid()))
+	dir := path.Dir(name)
+	temp := path.Join(dir, ".tmp-"+path.Base(name)+"-"+strconv.Itoa(os.Getpid()))
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, mode)
 	if err != nil {
 		return err

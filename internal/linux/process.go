@@ -192,3 +192,22 @@ func HardRlimit(resource int) (uint64, error) {
 	}
 	return limit.Max, nil
 }
+
+// RandomID returns 64 hexadecimal digits straight from getrandom(2). The library's crypto/rand brings a megabyte of
+// cryptography along, which would be linked into every PID 1.
+func RandomID() string {
+	var raw [32]byte
+	for n := 0; n < len(raw); {
+		more, err := unix.Getrandom(raw[n:], 0)
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			panic(fmt.Errorf("getrandom: %w", err)) // not since Linux 3.17
+		}
+		n += max(more, 0)
+	}
+	const digits = "0123456789abcdef"
+	var id [64]byte
+	for i, b := range raw {
+		id[2*i], id[2*i+1] = digits[b>>4], digits[b&15]
+	}
+	return string(id[:])
+}

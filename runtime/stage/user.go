@@ -1,41 +1,41 @@
 package stage
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"slices"
-
-	"github.com/moby/sys/user"
+	"strconv"
+	"strings"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 )
 
-// user looks up who runs the program, in the container's own files: they are inside by now, so whatever links they are
-// lead nowhere else.
+// user looks up who runs the program, in the container's own files: we are inside by now, so whatever links they are
+// lead nowhere else. moby/sys/user does the same, and would double what is initialised before this process may start.
 func (s *sandbox) user() error {
 	p := &s.plan.Process
-	found, err := user.GetExecUserPath(p.User, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
+	who, err := findUser(p.User)
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("find user %q in the image: %w", p.User, err), "name a user of the image's /etc/passwd, or a number: --user 1000:1000")
+		return err
 	}
-	more, err := user.GetAdditionalGroupsPath(p.Groups, "/etc/group")
-	if err != nil {
-		return hint.Wrap(fmt.Errorf("find the groups %v in the image: %w", p.Groups, err), "name groups of the image's /etc/group, or numbers")
-	}
-	s.uid, s.gid = uint32(found.Uid), uint32(found.Gid)
+	s.uid, s.gid = who.uid, who.gid
 	if !mapped(p.IDs, s.uid) || !mapped(p.GIDs, s.gid) {
 		return hint.Wrap(fmt.Errorf("user %d:%d does not exist in this user namespace", s.uid, s.gid), "see which ids you have: minipod doctor")
 	}
-	for _, gid := range slices.Concat(found.Sgids, more) {
-		if mapped(p.GIDs, uint32(gid)) && !slices.Contains(s.groups, uint32(gid)) {
-			s.groups = append(s.groups, uint32(gid))
+	for _, gid := range who.groups {
+		if mapped(p.GIDs, gid) && !slices.Contains(s.groups, gid) {
+			s.groups = append(s.groups, gid)
 		}
 	}
 	if lookup(p.Env, "HOME") == "" {
-		p.Env = append(p.Env, "HOME="+found.Home)
+		p.Env = append(p.Env, "HOME="+who.home)
 	}
 	if s.terminal != nil {
-		if err := s.terminal.Chown(int(s.uid), int(s.gid)); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		if err := s.terminal.Chown(int(s.uid), int(s.gid)); err != nil {
 			return fmt.Errorf("give the terminal to user %d: %w", s.uid, err)
 		}
 	}
@@ -49,4 +49,108 @@ func mapped(ranges []IDRange, id uint32) bool {
 		}
 	}
 	return false
+}
+
+type identity struct {
+	uid, gid uint32
+	groups   []uint32 // supplementary
+	home     string
+}
+
+// findUser reads "user[:group]", each a name or a number; "" is root. As in Docker, a number need not be in the files,
+// a name must be, and supplementary groups come from /etc/group unless a group was named.
+func findUser(spec string) (identity, error) {
+	userSpec, groupSpec, hasGroup := strings.Cut(spec, ":")
+	if userSpec == "" {
+		userSpec = "0"
+	}
+	who, name := identity{home: "/"}, ""
+	number, isNumber := parseID(userSpec)
+	found := false
+	err := eachEntry("/etc/passwd", 7, func(f []string) bool { // name:password:uid:gid:gecos:home:shell
+		uid, ok := parseID(f[2])
+		gid, okGroup := parseID(f[3])
+		if !ok || !okGroup || f[0] != userSpec && (!isNumber || uid != number) {
+			return true
+		}
+		found, name = true, f[0]
+		who.uid, who.gid, who.home = uid, gid, f[5]
+		return false
+	})
+	if err != nil {
+		return who, err
+	}
+	if !found {
+		if !isNumber {
+			return who, hint.Wrap(fmt.Errorf("no user %q in the image's /etc/passwd", userSpec), "name a user of the image, or a number: --user 1000:1000")
+		}
+		who.uid = number
+	}
+	if who.home == "" {
+		who.home = "/"
+	}
+	return who, who.findGroups(name, groupSpec, hasGroup)
+}
+
+func (who *identity) findGroups(name, groupSpec string, named bool) error {
+	number, isNumber := parseID(groupSpec)
+	found := false
+	err := eachEntry("/etc/group", 4, func(f []string) bool { // name:password:gid:members
+		gid, ok := parseID(f[2])
+		switch {
+		case !ok:
+		case named && (f[0] == groupSpec || isNumber && gid == number):
+			who.gid, found = gid, true
+		case !named && name != "" && slices.Contains(strings.Split(f[3], ","), name):
+			who.groups = append(who.groups, gid)
+		}
+		return !found
+	})
+	if err != nil || !named || found {
+		return err
+	}
+	if !isNumber {
+		return hint.Wrap(fmt.Errorf("no group %q in the image's /etc/group", groupSpec), "name a group of the image, or a number")
+	}
+	who.gid = number
+	return nil
+}
+
+// parseID takes what the kernel takes for a uid: not (uid_t)-1, which means "no change".
+func parseID(s string) (uint32, bool) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	return uint32(n), err == nil && n != 1<<32-1
+}
+
+// eachEntry calls visit with the fields of each line that has enough, until it answers false. The file is an image's: no
+// file is an empty one, what is not regular (a pipe would hang us) is an error, and only its first 4 MiB count.
+func eachEntry(name string, fields int, visit func([]string) bool) error {
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a file", name)
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewReaderSize(io.LimitReader(f, 4<<20), 4096)
+	for {
+		line, err := lines.ReadString('\n')
+		if entry := strings.Split(strings.TrimSpace(line), ":"); len(entry) >= fields && !visit(entry) {
+			return nil
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
