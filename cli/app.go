@@ -131,23 +131,20 @@ func (a *app) tree() *urfave.App {
 	}
 }
 
-// findDirs decides where everything is kept, before any verb runs.
+// findDirs decides where everything is kept, before any verb runs. --root goes into the environment: run and the
+// processes that we start find it there.
 func (a *app) findDirs(c *urfave.Context) error {
-	getenv := os.Getenv
 	if root := c.String("root"); root != "" {
 		absolute, err := filepath.Abs(root)
 		if err != nil {
 			return fmt.Errorf("find --root: %w", err)
 		}
-		getenv = func(name string) string {
-			if name == "MINIPOD_ROOT" {
-				return absolute
-			}
-			return os.Getenv(name)
+		if err := os.Setenv("MINIPOD_ROOT", absolute); err != nil {
+			return fmt.Errorf("hand --root on: %w", err)
 		}
 	}
 	var err error
-	a.dirs, err = state.Find(getenv)
+	a.dirs, err = state.Find(os.Getenv)
 	return err
 }
 

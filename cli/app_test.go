@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -104,11 +105,13 @@ func TestVolumeJSON(t *testing.T) {
 
 func TestRootFlag(t *testing.T) {
 	home(t)
-	elsewhere := t.TempDir()
+	usual, elsewhere := os.Getenv("MINIPOD_ROOT"), t.TempDir()
 	typed(t, "--root", elsewhere, "volume", "create", "db")
+	t.Setenv("MINIPOD_ROOT", usual)
 	if out, _, _ := typed(t, "--root="+elsewhere, "volume", "ls", "-q"); out != "db\n" {
 		t.Errorf("with --root: %q", out)
 	}
+	t.Setenv("MINIPOD_ROOT", usual)
 	if out, _, _ := typed(t, "volume", "ls", "-q"); out != "" {
 		t.Errorf("without --root: %q", out)
 	}
