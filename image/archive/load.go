@@ -72,7 +72,7 @@ func load(ctx context.Context, s *store.Store, r io.Reader, name string, o LoadO
 	}
 	tarball, err := openTar(f, size)
 	if err != nil {
-		return nil, fmt.Errorf("load images: %w", err)
+		return nil, hint.Wrap(fmt.Errorf("load images: %w", err), "give it what docker save, podman save or minipod save wrote")
 	}
 	return loadFiles(ctx, s, tarball, name, o)
 }

@@ -223,9 +223,9 @@ func (v *saver) dockerArchive(images []chosen) error {
 			return err
 		}
 		for _, name := range img.names {
-			if name.Tag != "" { // docker load takes no digests for names
+			if name.Tag != "" { // docker load takes no digests for names, and podman load short ones for localhost's
 				name.Digest = ""
-				entry.RepoTags = append(entry.RepoTags, name.Familiar())
+				entry.RepoTags = append(entry.RepoTags, name.String())
 			}
 		}
 		entries = append(entries, entry)

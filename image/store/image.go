@@ -27,7 +27,7 @@ const maxNesting = 4
 // An Image is a snapshot of what the store knows about one image. Changing it changes nothing in the store.
 type Image struct {
 	ID         digest.Digest        // of the config, as in Docker
-	Manifest   ocispec.Descriptor   // annotations are those of its index.json entry, without the name
+	Manifest   ocispec.Descriptor   // annotations are those of its index.json entry, without ref.name and AnnotationSource
 	Names      []string             // whole names, sorted; none for a dangling image
 	Digests    []string             // NAME@DIGEST of each repository it was pulled from, sorted
 	Created    time.Time            // zero where the config does not say
@@ -124,6 +124,7 @@ func (s *Store) loadImage(entry ocispec.Descriptor) (*Image, error) {
 		return nil, err
 	}
 	desc.Annotations = withName(entry, "").Annotations
+	delete(desc.Annotations, AnnotationSource) // it goes with one name, not with the others that the manifest may get
 	img := &Image{
 		ID:         manifest.Config.Digest,
 		Manifest:   desc,
@@ -178,7 +179,7 @@ func (img *Image) describe(index *ocispec.Index, entry digest.Digest) {
 			continue
 		}
 		img.Names = append(img.Names, name)
-		if r, err := reference.Parse(name); err == nil {
+		if r, err := reference.Parse(name); err == nil && d.Annotations[AnnotationSource] != "" {
 			img.Digests = append(img.Digests, r.Name()+"@"+string(sourceOf(d)))
 		}
 	}

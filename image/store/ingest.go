@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/state"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -23,6 +24,7 @@ type Ingest struct {
 	file   *os.File
 	hash   hash.Hash // of the first offset bytes
 	offset int64
+	behind linux.WriteBehind // a blob is written once, and read again by save and skopeo at most
 }
 
 // Ingest starts or resumes the blob that desc describes (digest and size count) and makes the caller its only writer:
@@ -63,6 +65,7 @@ func (in *Ingest) open(name string) (err error) {
 		return err
 	}
 	in.hash = newHash(in.want.Digest)
+	in.behind.File = in.file
 	if in.offset, err = io.Copy(in.hash, in.file); err != nil {
 		return err
 	}
@@ -89,6 +92,7 @@ func (in *Ingest) Write(p []byte) (int, error) {
 	n, err := in.file.WriteAt(p, in.offset)
 	in.hash.Write(p[:n])
 	in.offset += int64(n)
+	in.behind.Wrote(in.offset)
 	if err == nil && surplus {
 		err = fmt.Errorf("blob %s: %w: more than %d bytes", in.want.Digest, ErrSize, in.want.Size)
 	}

@@ -237,6 +237,12 @@ func TestSourceDigest(t *testing.T) {
 	if want := []string{"docker.io/library/alpine@" + source.String()}; !slices.Equal(img.Digests, want) {
 		t.Errorf("digests %q, want %q", img.Digests, want)
 	}
+	if err := s.Tag(t.Context(), mustParse(t, "other"), img.Manifest); err != nil {
+		t.Fatal(err)
+	}
+	if img, err = s.Resolve("other"); err != nil || len(img.Digests) != 1 {
+		t.Errorf("digests %q, %v: nobody pulled other", img.Digests, err)
+	}
 }
 
 func TestTagMovesName(t *testing.T) {
