@@ -63,18 +63,27 @@ func Load(ctx context.Context, s *store.Store, r io.Reader, o LoadOptions) ([]Lo
 }
 
 func load(ctx context.Context, s *store.Store, r io.Reader, name string, o LoadOptions) ([]Loaded, error) {
+	what := loading(name)
 	f, size, err := seekable(ctx, s, r)
 	if err != nil {
-		return nil, fmt.Errorf("load images: read archive: %w", advise(err))
+		return nil, fmt.Errorf("%s: read archive: %w", what, advise(err))
 	}
 	if f != r {
 		defer f.Close()
 	}
 	tarball, err := openTar(f, size)
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("load images: %w", err), "give it what docker save, podman save or minipod save wrote")
+		return nil, hint.Wrap(fmt.Errorf("%s: %w", what, err), "give it what docker save, podman save or minipod save wrote")
 	}
 	return loadFiles(ctx, s, tarball, name, o)
+}
+
+// loading says in errors what we do; a pipe has no name.
+func loading(name string) string {
+	if name == "" {
+		return "load images"
+	}
+	return "load images from " + name
 }
 
 // seekable returns r itself if it is a plain file, else an unnamed file with what r decompresses to.
@@ -140,7 +149,7 @@ func loadFiles(ctx context.Context, s *store.Store, f files, name string, o Load
 	}
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("load images: %w", giveUp(ctx, s, err))
+		return nil, fmt.Errorf("%s: %w", loading(name), giveUp(ctx, s, err))
 	}
 	var loaded []Loaded
 	for _, i := range images {

@@ -88,6 +88,10 @@ func (s *Store) unpackLayer(name string, diffID digest.Digest, unpack func(dir s
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
+	// Whatever our umask: this is the container's /, and few layers have an entry for it.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return errors.Join(err, os.Remove(dir))
+	}
 	summary, err := unpack(dir)
 	if err == nil {
 		// The record first: where the folder is, its record is.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"codeberg.org/minipod/minipod/image/layer"
@@ -153,5 +154,20 @@ func TestLayerDirs(t *testing.T) {
 	img.Layers = append(img.Layers, digest.FromString("missing"))
 	if _, err := s.LayerDirs(img); !errors.Is(err, ErrNotUnpacked) {
 		t.Errorf("a missing layer: %v", err)
+	}
+}
+
+// The folder is the container's /, which users other than root must enter.
+func TestLayerRootMode(t *testing.T) {
+	s := newStore(t)
+	defer hold(t, s)()
+	data := tarOf(t, "a", "b")
+	defer syscall.Umask(syscall.Umask(0o077))
+	if err := s.UnpackLayer(t.Context(), digest.FromBytes(data), bytes.NewReader(data), layer.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(s.layerPath(layerName(digest.FromBytes(data))))
+	if err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 }
