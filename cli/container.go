@@ -18,7 +18,7 @@ import (
 
 // containerVerbs are run and what looks at containers.
 func (a *app) containerVerbs() []*urfave.Command {
-	return []*urfave.Command{a.runVerb()}
+	return []*urfave.Command{a.runVerb(), a.psVerb(), a.rmVerb()}
 }
 
 // runVerb is `minipod run` for help and completion, and for a run that could not start before main: see cli/run.
@@ -43,7 +43,7 @@ func (a *app) runVerb() *urfave.Command {
 				return nil
 			}
 			status, err := run.Main(args, &run.Parts{Compile: compileSeccomp})
-			if err != nil {
+			if err != nil && !errors.Is(err, run.ErrSaid) {
 				return hint.Exit(err, status)
 			}
 			if status != 0 {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -42,7 +43,8 @@ type Record struct {
 	Started  time.Time `json:",omitzero"`
 	Finished time.Time `json:",omitzero"`
 	Status   string
-	PID      int // of PID 1, on the host; 0 when not running
+	PID      int    // of PID 1, on the host; 0 when not running
+	Birth    uint64 // its start time (field 22 of /proc/PID/stat): with it PID names one process for ever
 	ExitCode int
 	Remove   bool // --rm
 	Volumes  []string
@@ -81,7 +83,7 @@ func Create(dirs state.Dirs, r Record) (*Container, error) {
 		return nil, errors.Join(err, c.lock.Unlock(), os.RemoveAll(c.Dir))
 	}
 	if err := c.Save(); err != nil {
-		return nil, errors.Join(err, c.Delete())
+		return nil, errors.Join(err, c.Delete(RemoveTree))
 	}
 	return c, nil
 }
@@ -143,9 +145,9 @@ func (c *Container) Save() error {
 // Close lets go of a container that stays on disk.
 func (c *Container) Close() error { return c.lock.Unlock() }
 
-// Delete removes the container with everything that it wrote, and its lock last. Files of other ids than our own can't be
-// removed from outside of the user namespace; then the error is a permission error, and RemoveTree inside does it.
-func (c *Container) Delete() error {
+// Delete removes the container with everything that it wrote, and its lock last. removeInside removes a folder inside the
+// user's id range: it is called where the container left files that are not its root's, which nobody outside may remove.
+func (c *Container) Delete(removeInside func(dir string) error) error {
 	owner, err := os.Readlink(c.nameLink())
 	if err == nil && owner == c.ID {
 		err = os.Remove(c.nameLink())
@@ -154,7 +156,11 @@ func (c *Container) Delete() error {
 		return err
 	}
 	_ = os.Chmod(filepath.Join(c.Dir, "work", "work"), 0o700) // overlay's own folder, which it makes with mode 0
-	if err := RemoveTree(c.Dir); err != nil {
+	err = RemoveTree(c.Dir)
+	if errors.Is(err, fs.ErrPermission) {
+		err = removeInside(c.Dir)
+	}
+	if err != nil {
 		return err
 	}
 	return c.lock.Unlock()
@@ -288,6 +294,22 @@ func Adopt(dirs state.Dirs, r Record) (*Container, error) {
 	}
 	c.lock = lock
 	return c, err
+}
+
+// Kill sends SIGKILL to the container's PID 1, and waits until its supervisor has let go of it.
+func Kill(dirs state.Dirs, r Record) error {
+	err := linux.KillProcess(r.PID, r.Birth, syscall.SIGKILL)
+	if err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	lock, err := state.LockFile(filepath.Join(dirs.Containers(), r.ID, "lock"))
+	if errors.Is(err, fs.ErrNotExist) { // --rm: it is gone altogether
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return lock.Unlock()
 }
 
 // Sweep removes what dead supervisors left: containers with --rm, and those that were never whole. remove is called with

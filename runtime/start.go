@@ -65,6 +65,10 @@ func (c *Container) Start(cfg *Config) (*stage.Sandbox, error) {
 		return nil, explainClone(err)
 	}
 	c.Status, c.PID, c.Started = StatusRunning, sandbox.PID, time.Now()
+	c.Birth, err = linux.StartTime(sandbox.PID) // of our own child, which we have not waited for: its number is its own
+	if err != nil {
+		return nil, errors.Join(err, sandbox.Abandon())
+	}
 	return sandbox, nil
 }
 

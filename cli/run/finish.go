@@ -23,10 +23,7 @@ func (r *run) finish(c *runtime.Container, status int, failed bool) error {
 		c.Status, c.PID, c.ExitCode, c.Finished = runtime.StatusExited, 0, status, time.Now()
 		return errors.Join(c.Save(), c.Close())
 	}
-	err := c.Delete()
-	if errors.Is(err, fs.ErrPermission) { // files of other users than root inside
-		err = errors.Join(r.removeInside(c.Dir), c.Close())
-	}
+	err := c.Delete(r.removeInside)
 	for _, name := range r.volumes {
 		err = errors.Join(err, r.removeVolume(name))
 	}

@@ -1,9 +1,11 @@
 package linux
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -69,4 +71,37 @@ func LastCapability() int {
 		}
 	}
 	return 0
+}
+
+// StartTime returns when the process started, in clock ticks since boot (field 22 of /proc/PID/stat). With it a pid names
+// one process for ever; alone it names whoever has the number now.
+func StartTime(pid int) (uint64, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	// The second field is the command in parentheses, and may hold anything; what follows the last one is numbers.
+	_, rest, _ := bytes.Cut(data[bytes.LastIndexByte(data, ')')+1:], []byte(" "))
+	fields := bytes.Fields(rest)
+	const startTime = 22 - 3 // rest begins with the third field
+	if len(fields) <= startTime {
+		return 0, fmt.Errorf("read /proc/%d/stat: it has %d fields", pid, len(fields)+2)
+	}
+	return strconv.ParseUint(string(fields[startTime]), 10, 64)
+}
+
+// KillProcess sends sig to the process pid that started at that time. It answers ESRCH where that one is gone.
+func KillProcess(pid int, started uint64, sig syscall.Signal) error {
+	pidfd, err := unix.PidfdOpen(pid, 0) // first hold it, then look: the number can't change hands in between
+	if err != nil {
+		return fmt.Errorf("open process %d: %w", pid, err)
+	}
+	defer unix.Close(pidfd)
+	if now, err := StartTime(pid); err != nil || now != started {
+		return fmt.Errorf("process %d has ended: %w", pid, syscall.ESRCH)
+	}
+	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil {
+		return fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err)
+	}
+	return nil
 }

@@ -59,7 +59,7 @@ func Start(o Options) (*Sandbox, error) {
 	theirs.Close()
 	o.tell("clone", "one call makes the process and all of its namespaces", began, append([]string{namespaceNames(o.Namespaces)}, program.Calls()...), nil)
 	if err := p.start(&o); err != nil {
-		return nil, errors.Join(err, p.abandon())
+		return nil, errors.Join(err, p.Abandon())
 	}
 	return p, nil
 }
@@ -246,8 +246,8 @@ func (p *Sandbox) say(word string) error {
 	return err
 }
 
-// abandon ends a sandbox that did not come to run.
-func (p *Sandbox) abandon() error {
+// Abandon kills the sandbox and waits for its end.
+func (p *Sandbox) Abandon() error {
 	if p.Console != nil {
 		p.Console.Close()
 	}
