@@ -137,7 +137,7 @@ func (p *pull) receive(ctx context.Context, l *LayerReport, use func(io.Reader, 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	body := p.repo.Blob(ctx, l.Desc, l.Resumed, func(err error, wait time.Duration) {
-		p.progress.Event(Event{State: Retrying, Layer: short(l.Desc), Note: fmt.Sprintf("%v; again in %s", err, wait.Round(100*time.Millisecond))})
+		p.progress.Event(Event{State: Retrying, Layer: short(l.Desc), Note: again(err, wait)})
 	})
 	defer body.Close()
 	d := &download{pull: p, layer: l, in: in, left: l.Resumed}

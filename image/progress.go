@@ -13,7 +13,7 @@ type Event struct {
 	Name           reference.Reference // with Resolving
 	Layer          string              // the first 12 digits of the blob's digest
 	Current, Total int64               // compressed bytes
-	Note           string              // with Retrying: why
+	Note           string              // with Retrying, and with a repeated Resolving: why
 }
 
 // State is what a layer is at.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"codeberg.org/minipod/minipod/config"
@@ -31,6 +32,24 @@ type PullOptions struct {
 // Explain receives one stage of a pull, after it happened: its name, the call that it amounts to, the call's result and
 // the reason for it all.
 type Explain func(step, call, result, why string)
+
+// serially makes calls take turns, since layers come side by side.
+func serially(f Explain) Explain {
+	if f == nil {
+		return func(_, _, _, _ string) {}
+	}
+	var mu sync.Mutex
+	return func(step, call, result, why string) {
+		mu.Lock()
+		defer mu.Unlock()
+		f(step, call, result, why)
+	}
+}
+
+// again is the note of an event that says what went wrong and when it is tried again.
+func again(err error, wait time.Duration) string {
+	return fmt.Sprintf("%v; again in %s", err, wait.Round(100*time.Millisecond))
+}
 
 // Pull brings the image that ref names into the store and makes the name mean it. It must run where image/layer can
 // unpack: as root of a user namespace with the user's whole id range, else with Layer.TolerateChown.
@@ -86,17 +105,17 @@ func newPull(st *store.Store, ref reference.Reference, o PullOptions) (*pull, er
 	if o.Progress == nil {
 		o.Progress = silence{}
 	}
-	if o.Explain == nil {
-		o.Explain = func(_, _, _, _ string) {}
-	}
 	o.Registry.Config = o.Config
+	o.Registry.Retries.Report = func(err error, wait time.Duration) {
+		o.Progress.Event(Event{State: Resolving, Name: ref, Note: again(err, wait)})
+	}
 	repo, err := registry.Open(ref.Registry, ref.Repository, o.Registry)
 	if err != nil {
 		return nil, err
 	}
 	return &pull{
 		store: st, ref: ref, repo: repo, options: o, platform: platform,
-		progress: o.Progress, explain: o.Explain, started: time.Now(),
+		progress: o.Progress, explain: serially(o.Explain), started: time.Now(),
 		report: Report{Name: ref, Platform: PlatformString(platform)},
 	}, nil
 }

@@ -459,6 +459,19 @@ func TestPullMirrors(t *testing.T) {
 	if asked := upstream.Requests(); len(asked) != 0 {
 		t.Errorf("the registry itself was asked for %q", asked)
 	}
+	// One that keeps breaking off is left in the middle of a blob.
+	broken, other := registrytest.New(t), newHome(t)
+	broken.Push("app", "v1", host(), l)
+	broken.Break(func(w http.ResponseWriter, r *http.Request) bool {
+		if registrytest.IsBlob(r, l.Digest()) {
+			broken.Cut(w, r, 1000)
+		}
+		return false
+	})
+	other.config.Registries[upstream.Host] = config.Registry{Mirrors: []string{broken.Host}}
+	if img, _ := other.mustPull(upstream.Host + "/app:v1"); other.read(img, "a") != string(noise(1, 1<<20)) {
+		t.Error("other content")
+	}
 	// All fail: the error is the registry's own and tells of the mirrors.
 	_, _, err := h.pull(t.Context(), upstream.Host+"/app:v2", "")
 	if !errors.Is(err, registry.ErrNotFound) || !strings.Contains(err.Error(), dead.Host) || !strings.Contains(err.Error(), "registry "+upstream.Host+" has no such image") {

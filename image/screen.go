@@ -164,7 +164,11 @@ func line(e Event, columns int) string {
 		if e.Name.Digest != "" {
 			tag = e.Name.Digest
 		}
-		return tag + ": " + string(e.State) + " " + e.Name.Repository
+		text := tag + ": " + string(e.State) + " " + e.Name.Repository
+		if e.Note != "" {
+			text += " (" + e.Note + ")"
+		}
+		return printable(text)
 	}
 	text := e.Layer + ": " + string(e.State)
 	if e.Note != "" {

@@ -37,6 +37,7 @@ type blob struct {
 	fresh      int64         // bytes since the last failure
 	failures   int           // in a row without a MiB of progress
 	reconnects int
+	moves      int // to another place since this one kept breaking off
 }
 
 func (b *blob) Read(p []byte) (int, error) {
@@ -78,6 +79,10 @@ func (b *blob) Read(p []byte) (int, error) {
 		if err := b.from.pause(b.ctx, b.failures, err, b.report); err != nil {
 			if b.ctx.Err() != nil {
 				return 0, context.Cause(b.ctx)
+			}
+			if b.moves++; b.moves < len(b.repo.places) && b.repo.Discredit() {
+				b.failures = 0 // with the next place
+				continue
 			}
 			return 0, b.from.explain("get blob "+short(b.desc), err)
 		}

@@ -38,7 +38,7 @@ func accept() []string {
 func (r *Repository) Manifest(ctx context.Context, tagOrDigest string) (*Manifest, error) {
 	var m *Manifest
 	err := r.eachPlace(ctx, "get manifest "+tagOrDigest, func(p *place) error {
-		return p.attempt(ctx, nil, func() (err error) {
+		return p.attempt(ctx, r.retries.Report, func() (err error) {
 			m, err = p.manifest(ctx, tagOrDigest)
 			return err
 		})

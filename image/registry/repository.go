@@ -38,10 +38,11 @@ type Options struct {
 
 // Retries says how often a request is repeated that failed in a way which may pass.
 type Retries struct {
-	Attempts int           // in a row without progress; 0 means 5
-	First    time.Duration // before the second attempt; doubled each time, with jitter. 0 means 400 ms
-	Longest  time.Duration // a wait, be it the registry's Retry-After; beyond it the error is returned. 0 means 30 s
-	Stall    time.Duration // without a byte of a body, after which its connection is given up. 0 means 45 s
+	Attempts int                        // in a row without progress; 0 means 5
+	First    time.Duration              // before the second attempt; doubled each time, with jitter. 0 means 400 ms
+	Longest  time.Duration              // a wait, be it the registry's Retry-After; beyond it the error is returned. 0 means 30 s
+	Report   func(error, time.Duration) // hears of each wait for a manifest; nil for silence
+	Stall    time.Duration              // without a byte of a body, after which its connection is given up. 0 means 45 s
 }
 
 // A place is one address that may serve the repository: a mirror or the registry itself.
