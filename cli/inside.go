@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"os"
 
 	"codeberg.org/minipod/minipod/cli/run"
+	"codeberg.org/minipod/minipod/image/layer"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/runtime"
 )
@@ -11,6 +13,9 @@ import (
 // Inside runs what another minipod asked for in the user's namespace: one of our own verbs, which people never type, or any
 // other. It returns the exit status.
 func Inside(args []string) int {
+	if len(args) > 2 && args[0] == run.FlattenVerb {
+		return status(layer.Flatten(context.Background(), args[1], args[2:]))
+	}
 	if len(args) == 2 {
 		switch verb, argument := args[0], args[1]; verb {
 		case run.RemoveVerb:

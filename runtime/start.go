@@ -24,8 +24,9 @@ type Config struct {
 	Spec       *specs.Spec
 	Layers     []string // relative to the data folder, top first
 	Storage    rootfs.Choice
-	Fuse       string // the path of fuse-overlayfs, where Storage says so
-	Seccomp    []byte // struct sock_filter[], nil for none
+	Fuse       string                                  // the path of fuse-overlayfs, where Storage says so
+	Flatten    func(dst string, lowers []string) error // merges the layers, where Storage says so: in the user's id range
+	Seccomp    []byte                                  // struct sock_filter[], nil for none
 	Files      []rootfs.File
 	Fill       []string // sources of the mounts that are new volumes
 	UIDs, GIDs idmap.Map
@@ -149,6 +150,11 @@ func (c *Container) makeTree(cfg *Config, plan *stage.Plan) error {
 			if err := os.Chmod(name, mode); err != nil {
 				return err
 			}
+		}
+	}
+	if cfg.Storage.Driver == rootfs.Copy {
+		if err := cfg.Flatten(filepath.Join(c.Dir, "root"), cfg.Layers); err != nil {
+			return fmt.Errorf("copy the image's layers: %w", err)
 		}
 	}
 	return nil

@@ -13,23 +13,35 @@ import (
 	"codeberg.org/minipod/minipod/runtime/stage"
 )
 
-// findImage finds the image in the store, and has it pulled where --pull says so.
-func (r *run) findImage() error {
+// findImage finds the image in the store, and has it pulled where --pull says so. It leaves the store's names pinned
+// (r.unpin): until the container is written down, nobody may remove the image.
+func (r *run) findImage() (err error) {
 	name := r.config.Qualify(r.Image)
-	found, err := r.lookUp(name)
+	if err := r.pin(); err != nil {
+		return err
+	}
+	r.image, err = r.lookUp(name)
 	switch {
 	case r.Pull != "always" && err == nil:
-		r.image = found
 		return nil
 	case err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrNotUnpacked):
 		return err
 	case r.Pull == "never":
 		return hint.Wrap(err, "pull it, or leave --pull=never out")
 	}
+	r.unpin() // who tags waits for it
 	if err := r.pull(name); err != nil {
 		return err
 	}
+	if err := r.pin(); err != nil {
+		return err
+	}
 	r.image, err = r.lookUp(name)
+	return err
+}
+
+func (r *run) pin() (err error) {
+	r.unpin, err = r.store.Pin()
 	return err
 }
 

@@ -72,6 +72,7 @@ type run struct {
 	fuse       string
 	store      *store.Store
 	image      *store.Image
+	unpin      func()   // lets others change the store's names again
 	volumes    []string // anonymous ones, which end with a --rm container
 	fill       []string
 }
@@ -147,11 +148,7 @@ func (r *run) container() (status int, err error) {
 
 // create writes the container down while the image's name is pinned: from then on the image is in use.
 func (r *run) create() (*runtime.Container, error) {
-	release, err := r.store.Pin()
-	if err != nil {
-		return nil, err
-	}
-	defer release()
+	defer r.unpin()
 	labels := map[string]string{}
 	for _, l := range r.Labels {
 		name, value, _ := strings.Cut(l, "=")
@@ -194,7 +191,7 @@ func (r *run) startConfig(c *runtime.Container) (*runtime.Config, error) {
 	}
 	narrate, pause := r.narrator()
 	return &runtime.Config{
-		Spec: s, Layers: layers, Storage: r.storage, Fuse: r.fuse, Seccomp: r.seccomp, Files: files, Fill: r.fill,
+		Spec: s, Layers: layers, Storage: r.storage, Fuse: r.fuse, Flatten: r.flatten, Seccomp: r.seccomp, Files: files, Fill: r.fill,
 		UIDs: r.uids, GIDs: r.gids, Reaper: r.Init, Narrate: narrate, Pause: pause,
 	}, nil
 }

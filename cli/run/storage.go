@@ -72,3 +72,19 @@ func ProbeStorage(dir string) error {
 	}
 	return state.WriteJSON(filepath.Join(dir, rootfs.StorageFile), probed)
 }
+
+// FlattenVerb is the verb of our own process that merges layers where no overlay can be mounted: `FlattenVerb DST LAYER...`,
+// the layers top first.
+const FlattenVerb = "flatten"
+
+func (r *run) flatten(dst string, lowers []string) error {
+	args := []string{FlattenVerb, dst}
+	for _, lower := range lowers {
+		args = append(args, filepath.Join(r.dirs.Data, lower))
+	}
+	status, err := r.inside(args, os.Stderr)
+	if err == nil && status != 0 {
+		err = ErrSaid
+	}
+	return err
+}
