@@ -110,7 +110,9 @@ func (p *pull) layerOnce(ctx context.Context, l *LayerReport) error {
 	_, err = p.receive(ctx, l, func(src io.Reader, tap func([]byte) error) (layer.Summary, error) {
 		blob := newPump(src, pumpBlocks, compressedBlock, tap)
 		_, err := io.Copy(io.Discard, blob)
-		blob.stop()
+		if end := ended(blob.stop()); end != nil {
+			err = end
+		}
 		return layer.Summary{}, err
 	})
 	return err
@@ -213,12 +215,13 @@ func (p *pull) unpack(ctx context.Context, dir string, l *LayerReport, src io.Re
 	blob := newPump(src, pumpBlocks, compressedBlock, tap)
 	sum, err := p.decompress(ctx, dir, l, blob)
 	if ctx.Err() == nil && !errors.Is(err, layer.ErrTooBig) {
-		io.Copy(io.Discard, blob) // its error is what stop answers
+		_, _ = io.Copy(io.Discard, blob) // its error is what stop answers
 	}
-	switch end := blob.stop(); {
+	end := ended(blob.stop())
+	switch {
 	case ctx.Err() != nil:
 		return sum, context.Cause(ctx)
-	case !errors.Is(end, io.EOF) && !errors.Is(end, errAbandoned):
+	case end != nil:
 		return sum, end // the network's or the disk's; what the layer seemed to lack follows from it
 	}
 	return sum, err
@@ -236,9 +239,9 @@ func (p *pull) decompress(ctx context.Context, dir string, l *LayerReport, blob 
 		return nil
 	})
 	sum, err := layer.Unpack(ctx, dir, tar, p.options.Layer)
-	end := tar.stop()
+	end := ended(tar.stop())
 	switch {
-	case err != nil && !errors.Is(end, io.EOF) && !errors.Is(end, errAbandoned):
+	case err != nil && end != nil:
 		return sum, corrupt(end)
 	case err != nil:
 		return sum, err
@@ -248,6 +251,14 @@ func (p *pull) decompress(ctx context.Context, dir string, l *LayerReport, blob 
 			"the image is broken, not the download: tell its author, or take another version")
 	}
 	return sum, nil
+}
+
+// ended is what ended a pump's source, if it was not its proper end nor we ourselves.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, errAbandoned) {
+		return nil
+	}
+	return err
 }
 
 // corrupt is the error of a layer that does not decompress.

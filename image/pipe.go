@@ -109,7 +109,7 @@ func (p *pump) next() error {
 // by the reader only, who may not read afterwards.
 func (p *pump) stop() error {
 	p.once.Do(func() { close(p.quit) })
-	for range p.full { //nolint:revive // wait until it is closed
+	for range p.full { // wait until it is closed
 	}
 	if p.ended == nil {
 		return errAbandoned

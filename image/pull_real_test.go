@@ -45,8 +45,8 @@ func TestPullKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Duration(10+17*i) * time.Millisecond)
-		child.Process.Kill() //nolint:errcheck // it may have finished
-		child.Wait()         //nolint:errcheck // killed
+		child.Process.Kill()
+		child.Wait()
 		if _, err := h.store.List(); err != nil {
 			t.Errorf("after kill %d: %v", i, err)
 		}
@@ -76,7 +76,7 @@ func (s slow) Write(p []byte) (n int, err error) {
 		drop := p[:min(len(p), 64<<10)]
 		var m int
 		m, err = s.ResponseWriter.Write(drop)
-		s.ResponseWriter.(http.Flusher).Flush() //nolint:forcetypeassert // net/http's is one
+		s.ResponseWriter.(http.Flusher).Flush()
 		n += m
 		p = p[len(drop):]
 		time.Sleep(3 * time.Millisecond)
@@ -150,15 +150,15 @@ func startRegistry(t *testing.T, server string) (address string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		command.Process.Kill() //nolint:errcheck // Wait tells
-		command.Wait()         //nolint:errcheck // killed
+		command.Process.Kill()
+		command.Wait()
 	})
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		if _, rest, found := strings.Cut(lines.Text(), "listening on "); found {
 			address, _, _ = strings.Cut(rest, `"`)
 			go func() {
-				for lines.Scan() { //nolint:revive // its log must not block it
+				for lines.Scan() { // its log must not block it
 				}
 			}()
 			return strings.TrimSuffix(address, ",")

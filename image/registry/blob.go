@@ -26,7 +26,7 @@ func (r *Repository) Blob(ctx context.Context, desc ocispec.Descriptor, offset i
 }
 
 type blob struct {
-	ctx    context.Context //nolint:containedctx // a stream is one operation, and io.Reader has no room for it
+	ctx    context.Context // a stream is one operation, and io.Reader has no room for it
 	repo   *Repository
 	desc   ocispec.Descriptor
 	at     int64 // the next byte to read
@@ -156,7 +156,7 @@ func rangeStart(contentRange string) (int64, error) {
 	bytes, found := strings.CutPrefix(contentRange, "bytes ")
 	first, _, dash := strings.Cut(bytes, "-")
 	if !found || !dash {
-		return 0, fmt.Errorf("Content-Range %q", contentRange) //nolint:staticcheck // a header's name
+		return 0, fmt.Errorf("Content-Range %q", contentRange)
 	}
 	return strconv.ParseInt(first, 10, 64)
 }
@@ -164,7 +164,7 @@ func rangeStart(contentRange string) (int64, error) {
 // A stalling body cancels its request when a read takes longer than limit.
 type stalling struct {
 	io.ReadCloser
-	ctx    context.Context //nolint:containedctx // the request's, for its cause
+	ctx    context.Context // the request's, for its cause
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 	limit  time.Duration

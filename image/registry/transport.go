@@ -26,7 +26,7 @@ func (t transports) close() {
 func newTransports() transports {
 	return transports{
 		verified: &guard{inner: newTransport(nil)},
-		insecure: &guard{inner: newTransport(&tls.Config{InsecureSkipVerify: true}), plain: true}, //nolint:gosec // the user's own word, or loopback
+		insecure: &guard{inner: newTransport(&tls.Config{InsecureSkipVerify: true}), plain: true}, // the user's own word, or loopback
 	}
 }
 

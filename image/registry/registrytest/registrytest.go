@@ -105,7 +105,7 @@ func (s *Server) Cut(w http.ResponseWriter, r *http.Request, n int) {
 	w.WriteHeader(recorder.Code)
 	w.Write(body[:min(n, len(body))]) //nolint:errcheck // a test's handler
 	if n < len(body) {
-		w.(http.Flusher).Flush() //nolint:forcetypeassert // net/http's is one
+		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -181,7 +181,7 @@ func (l Layer) Gzip() Layer {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
 	w.Write(l.Blob) //nolint:errcheck // into memory
-	w.Close()       //nolint:errcheck // into memory
+	w.Close()
 	return Layer{ocispec.MediaTypeImageLayerGzip, b.Bytes(), l.DiffID}
 }
 
