@@ -9,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"codeberg.org/minipod/minipod/cli/flags"
+	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/state"
 	"codeberg.org/minipod/minipod/volume"
 )
@@ -186,6 +187,16 @@ func (a *app) arguments(path []string) []string {
 		var names []string
 		for _, v := range all {
 			names = append(names, v.Name)
+		}
+		return names
+	case "rm":
+		containers, err := runtime.List(a.dirs)
+		if err != nil {
+			return nil
+		}
+		var names []string
+		for _, c := range containers {
+			names = append(names, c.Name)
 		}
 		return names
 	case "completion":

@@ -47,7 +47,7 @@ type narration struct {
 func (a *app) explainer(c *urfave.Context) (image.Explain, error) {
 	form, _ := c.Generic("explain").(*explainForm)
 	if form == nil || *form == "" {
-		return nil, nil //nolint:nilnil // silence is a valid explainer
+		return nil, nil // silence
 	}
 	var line sync.Mutex // layers are pulled side by side
 	return func(step, call, result, why string) {

@@ -55,7 +55,7 @@ func (f filters) labels(have map[string]string) bool {
 // boolean returns the last value of a yes-or-no filter, nil where there is none.
 func (f filters) boolean(c *urfave.Context, name string) (*bool, error) {
 	if len(f[name]) == 0 {
-		return nil, nil //nolint:nilnil // not given is an answer
+		return nil, nil // not given is an answer
 	}
 	value, err := strconv.ParseBool(f[name][len(f[name])-1])
 	if err != nil {

@@ -93,11 +93,11 @@ func (s *Store) Create(name string, labels, options map[string]string) (*Volume,
 	if v, err := s.Get(name); !errors.Is(err, ErrNotFound) { // the usual case needs no lock
 		return v, err
 	}
-	unlock, err := s.lock()
+	lock, err := s.lock()
 	if err != nil {
 		return nil, fmt.Errorf("create volume %s: %w", name, err)
 	}
-	defer unlock()
+	defer lock.Unlock()
 	if v, err := s.Get(name); !errors.Is(err, ErrNotFound) { // somebody else was faster
 		return v, err
 	}
@@ -178,11 +178,11 @@ func (s *Store) List() ([]*Volume, error) {
 // where there is one the answer is ErrInUse and nothing changes. The volume is gone at once and for good, even if
 // the process dies while it removes the files: the next Create, Remove or Prune removes the rest.
 func (s *Store) Remove(name string, usedBy func(name string) []string) error {
-	unlock, err := s.lock()
+	lock, err := s.lock()
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
-	defer unlock()
+	defer lock.Unlock()
 	if _, err := s.Get(name); err != nil {
 		return err
 	}
@@ -199,11 +199,11 @@ func (s *Store) Remove(name string, usedBy func(name string) []string) error {
 // Prune removes the volumes that no container uses and that match accepts, and returns their names and the bytes
 // that their files took.
 func (s *Store) Prune(match func(*Volume) bool, usedBy func(name string) []string) (removed []string, freed int64, err error) {
-	unlock, err := s.lock()
+	lock, err := s.lock()
 	if err != nil {
 		return nil, 0, fmt.Errorf("prune volumes: %w", err)
 	}
-	defer unlock()
+	defer lock.Unlock()
 	all, err := s.List()
 	if err != nil {
 		return nil, 0, err
@@ -223,7 +223,7 @@ func (s *Store) Prune(match func(*Volume) bool, usedBy func(name string) []strin
 
 // Size adds up the lengths of the regular files below dir that the caller may see.
 func Size(dir string) (bytes int64) {
-	fs.WalkDir(os.DirFS(dir), ".", func(_ string, entry fs.DirEntry, err error) error {
+	_ = fs.WalkDir(os.DirFS(dir), ".", func(_ string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return nil //nolint:nilerr // a folder closed to us is not counted, and no reason to stop
 		}
@@ -251,7 +251,7 @@ func (s *Store) destroy(name string) error {
 }
 
 // lock takes the lock of the whole folder, which is made where missing, and sweeps what a killed process left.
-func (s *Store) lock() (unlock func() error, err error) {
+func (s *Store) lock() (*state.Lock, error) {
 	if err := state.Make(s.dir); err != nil {
 		return nil, err
 	}
@@ -269,7 +269,7 @@ func (s *Store) lock() (unlock func() error, err error) {
 			_ = s.RemoveTree(s.path(entry.Name()))
 		}
 	}
-	return l.Unlock, nil
+	return l, nil
 }
 
 func (s *Store) path(names ...string) string {
