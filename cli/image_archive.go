@@ -29,7 +29,7 @@ func (a *app) archiveVerbs() []*urfave.Command {
 				&urfave.StringFlag{Name: "platform", Usage: "take the images for `OS/ARCH[/VARIANT]` rather than this machine"},
 				quietFlag("accepted for docker's sake"),
 			},
-			Action: a.inNamespace(a.load),
+			Action: a.unpacking(a.load),
 		},
 		{
 			Name: "save", Usage: "Write images to a file", ArgsUsage: "IMAGE...",
@@ -49,7 +49,7 @@ func (a *app) archiveVerbs() []*urfave.Command {
 				&urfave.StringFlag{Name: "message", Aliases: []string{"m"}, Usage: "keep this `TEXT` as the image's comment"},
 				&urfave.StringFlag{Name: "platform", Usage: "what the file system is for: `OS/ARCH[/VARIANT]`"},
 			},
-			Action: a.inNamespace(a.importTar),
+			Action: a.unpacking(a.importTar),
 		},
 	}
 }

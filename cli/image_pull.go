@@ -26,7 +26,7 @@ func (a *app) pullVerb() *urfave.Command {
 			quietFlag("print the image's name only"),
 			explainFlag(),
 		},
-		Action: a.inNamespace(a.pull),
+		Action: a.unpacking(a.pull),
 	}
 }
 

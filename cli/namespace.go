@@ -13,20 +13,14 @@ import (
 	"codeberg.org/minipod/minipod/runtime/idmap"
 )
 
-// ids returns the user's id maps, and prints what is missing from them.
-func (a *app) ids() (uids, gids idmap.Map, err error) {
-	uids, gids, warning, err := idmap.ForUser(os.Geteuid(), os.Getegid())
-	if err == nil && warning != nil {
-		a.warn(warning)
-	}
-	return uids, gids, err
-}
-
 // reexec runs this command line once more inside the user's id range, and ends as that one does.
-func (a *app) reexec(ctx context.Context) error {
-	uids, gids, err := a.ids()
+func (a *app) reexec(ctx context.Context, unpacks bool) error {
+	uids, gids, warning, err := idmap.ForUser(os.Geteuid(), os.Getegid())
 	if err != nil {
 		return err
+	}
+	if warning != nil && unpacks { // who removes things need not hear that there are ids missing
+		a.warn(warning)
 	}
 	status, err := run.Inside(ctx, uids, gids, a.args, [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
 	if err != nil || status == 0 {
@@ -41,7 +35,7 @@ func (a *app) removeTree(dir string) error {
 	if !errors.Is(err, fs.ErrPermission) || a.inside {
 		return err
 	}
-	uids, gids, err := a.ids()
+	uids, gids, _, err := idmap.ForUser(os.Geteuid(), os.Getegid())
 	if err != nil {
 		return err
 	}

@@ -22,14 +22,19 @@ func inspectFormatFlag() urfave.Flag {
 	return &urfave.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print each object by a Go `TEMPLATE`"}
 }
 
-// inNamespace makes a verb run in the user's id range, where the owners of images' files are ours to set: outside, this
-// process runs itself once more in there, with the same arguments, and ends as that one did.
-func (a *app) inNamespace(verb urfave.ActionFunc) urfave.ActionFunc {
+// inNamespace makes a verb run in the user's id range, where files of images can be removed whoever owns them: outside,
+// this process runs itself once more in there, with the same arguments, and ends as that one did.
+func (a *app) inNamespace(verb urfave.ActionFunc) urfave.ActionFunc { return a.entering(false, verb) }
+
+// unpacking is inNamespace for verbs that give files their owners there, and so suffer if there are too few ids.
+func (a *app) unpacking(verb urfave.ActionFunc) urfave.ActionFunc { return a.entering(true, verb) }
+
+func (a *app) entering(unpacks bool, verb urfave.ActionFunc) urfave.ActionFunc {
 	return func(c *urfave.Context) error {
 		if a.inside {
 			return verb(c)
 		}
-		return a.reexec(c.Context)
+		return a.reexec(c.Context, unpacks)
 	}
 }
 
