@@ -2,6 +2,7 @@ package image
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -22,7 +23,7 @@ const maxConfig = 8 << 20
 // checkManifest decodes m and refuses what isn't an image that we can unpack. maxLayer bounds one compressed layer.
 func checkManifest(m *registry.Manifest, maxLayer int64) (*ocispec.Manifest, error) {
 	if types.MediaType(m.Desc.MediaType).IsSchema1() {
-		return nil, hint.Wrap(errSchema1, "push the image again with a current docker, podman or skopeo")
+		return nil, hint.Wrap(errors.New("the image has the format of 2014 (manifest schema 1), which no current program accepts"), "push the image again with a current docker, podman or skopeo")
 	}
 	var manifest ocispec.Manifest
 	if err := json.Unmarshal(m.Body, &manifest); err != nil {
@@ -82,4 +83,18 @@ func checkConfig(data []byte, layers int) (*ocispec.Image, error) {
 		}
 	}
 	return &config, nil
+}
+
+// checkDescriptor refuses what we could not verify.
+func checkDescriptor(d ocispec.Descriptor, most int64) error {
+	if err := d.Digest.Validate(); err != nil {
+		return fmt.Errorf("%w: digest %q: %w", registry.ErrInvalid, d.Digest, err)
+	}
+	if d.Digest.Algorithm() != digest.SHA256 {
+		return fmt.Errorf("%w: digest %s is not a sha256", registry.ErrInvalid, d.Digest)
+	}
+	if d.Size < 0 || d.Size > most {
+		return fmt.Errorf("%w: %s claims %d bytes; at most %d are accepted", registry.ErrInvalid, d.Digest, d.Size, most)
+	}
+	return nil
 }

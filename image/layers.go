@@ -1,6 +1,7 @@
 package image
 
 import (
+	"archive/tar"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -234,15 +235,17 @@ func (p *pull) decompress(ctx context.Context, dir string, l *LayerReport, blob 
 	}
 	defer plain.Close()
 	diff := sha256.New()
-	tar := newPump(plain, pumpBlocks, tarBlock, func(b []byte) error {
+	unpacked := newPump(plain, pumpBlocks, tarBlock, func(b []byte) error {
 		diff.Write(b)
 		return nil
 	})
-	sum, err := layer.Unpack(ctx, dir, tar, p.options.Layer)
-	end := ended(tar.stop())
+	sum, err := layer.Unpack(ctx, dir, unpacked, p.options.Layer)
+	end := ended(unpacked.stop())
 	switch {
 	case err != nil && end != nil:
 		return sum, corrupt(end)
+	case errors.Is(err, tar.ErrHeader), errors.Is(err, io.ErrUnexpectedEOF):
+		return sum, corrupt(err)
 	case err != nil:
 		return sum, err
 	}
@@ -261,9 +264,9 @@ func ended(err error) error {
 	return err
 }
 
-// corrupt is the error of a layer that does not decompress.
+// corrupt is the error of a layer that is no tar, or no well-compressed one.
 func corrupt(err error) error {
-	return hint.Wrap(fmt.Errorf("%w: the layer does not decompress: %w", registry.ErrInvalid, err),
+	return hint.Wrap(fmt.Errorf("%w: the layer is damaged: %w", registry.ErrInvalid, err),
 		"the image is broken, not the download: tell its author, or take another version")
 }
 

@@ -121,11 +121,11 @@ func choose(entries []ocispec.Descriptor, want ocispec.Platform) (fit, perhaps [
 	return fit, perhaps, others
 }
 
-func noPlatform(name string, want ocispec.Platform, there []string) error {
+func noPlatform(want ocispec.Platform, there []string) error {
 	if len(there) == 0 {
-		return fmt.Errorf("%s: %w: its index lists no image at all", name, ErrNoPlatform)
+		return fmt.Errorf("%w: its index lists no image at all", ErrNoPlatform)
 	}
 	slices.Sort(there)
-	return hint.Wrap(fmt.Errorf("%s: %w for %s; there are: %s", name, ErrNoPlatform, PlatformString(want), strings.Join(there, ", ")),
+	return hint.Wrap(fmt.Errorf("%w for %s; there are: %s", ErrNoPlatform, PlatformString(want), strings.Join(there, ", ")),
 		"choose one with --platform, for example --platform "+there[0]+" (a foreign architecture needs qemu-user and binfmt)")
 }

@@ -91,7 +91,7 @@ func TestWalk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := walk(t.Context(), l, "test", test.top.Digest.String(), p)
+		found, err := walk(t.Context(), l, test.top.Digest.String(), p)
 		got := fmt.Sprint(err)
 		if err == nil {
 			got = string(found.manifest.Body)

@@ -15,6 +15,7 @@ import (
 	"codeberg.org/minipod/minipod/image/reference"
 	"codeberg.org/minipod/minipod/image/registry"
 	"codeberg.org/minipod/minipod/image/store"
+	"codeberg.org/minipod/minipod/internal/hint"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -71,6 +72,9 @@ func Pull(ctx context.Context, st *store.Store, ref reference.Reference, o PullO
 		// Nobody will continue this one. After a broken connection the layers that did arrive stay, for the next pull.
 		_, collectErr := st.Collect(context.WithoutCancel(ctx))
 		err = errors.Join(err, collectErr)
+	}
+	if errors.Is(err, registry.ErrInvalid) && hint.Of(err) == "" {
+		err = hint.Wrap(err, "the image is broken, not the download: tell its author, or take another version")
 	}
 	if err != nil {
 		return nil, p.report, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
@@ -135,7 +139,7 @@ func (p *pull) run(ctx context.Context) (*store.Image, error) {
 		tagOrDigest = p.ref.Digest
 	}
 	p.progress.Event(Event{State: Resolving, Name: p.ref})
-	found, err := walk(ctx, p.repo, p.ref.Familiar(), tagOrDigest, p.platform)
+	found, err := walk(ctx, p.repo, tagOrDigest, p.platform)
 	if err != nil {
 		return nil, err
 	}
@@ -143,11 +147,7 @@ func (p *pull) run(ctx context.Context) (*store.Image, error) {
 	p.explain("manifest", "GET /v2/"+p.ref.Repository+"/manifests/"+tagOrDigest, found.manifest.Desc.Digest.String(),
 		"the tag leads to a document that names all parts by their sha256; an index has one for each platform, ours is "+p.report.Platform)
 
-	img, err := p.fetch(ctx, found)
-	if err != nil {
-		return nil, err
-	}
-	return img, nil
+	return p.fetch(ctx, found)
 }
 
 // fetch brings in what found's manifest names, and tags it.
@@ -167,7 +167,7 @@ func (p *pull) fetch(ctx context.Context, found *selected) (*store.Image, error)
 	if err := p.checkPlatform(found, image); err != nil {
 		return nil, err
 	}
-	p.explain("config", "GET …/blobs/"+manifest.Config.Digest.String(), fmt.Sprintf("%d layers, command %q", len(manifest.Layers), image.Config.Cmd),
+	p.explain("config", "GET …/blobs/"+manifest.Config.Digest.String(), fmt.Sprintf("layers: %d, command: %q", len(manifest.Layers), image.Config.Cmd),
 		"it says what to run, and the sha256 of each layer once decompressed (its DiffID)")
 
 	old, err := p.store.Resolve(p.ref.String())
@@ -218,7 +218,7 @@ func (p *pull) checkPlatform(found *selected, image *ocispec.Image) error {
 		return nil
 	}
 	if p.options.Platform != "" || there.OS != "linux" {
-		return noPlatform(p.ref.Familiar(), p.platform, []string{PlatformString(there)})
+		return noPlatform(p.platform, []string{PlatformString(there)})
 	}
 	p.report.Platform = PlatformString(there)
 	p.report.Warnings = append(p.report.Warnings, fmt.Sprintf("%s is built for %s; this machine is %s", p.ref.Familiar(), PlatformString(there), PlatformString(p.platform)))

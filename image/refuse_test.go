@@ -11,6 +11,7 @@ import (
 	"codeberg.org/minipod/minipod/image/registry"
 	"codeberg.org/minipod/minipod/image/registry/registrytest"
 	"codeberg.org/minipod/minipod/image/store"
+	"codeberg.org/minipod/minipod/internal/hint"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -70,13 +71,13 @@ func TestPullRefuses(t *testing.T) {
 		}, registry.ErrInvalid, "both"},
 		{"other DiffID", blob(registrytest.Layer{MediaType: good.MediaType, Blob: good.Blob, DiffID: good.Digest()}), registry.ErrInvalid, "configuration says"},
 		{"gzip cut short", blob(changed(good, func(b []byte) []byte { return b[:len(b)-9] })), registry.ErrInvalid, "unexpected EOF"},
-		{"garbage after gzip", blob(changed(good, func(b []byte) []byte { return append(b, "garbage after it"...) })), registry.ErrInvalid, "does not decompress"},
+		{"garbage after gzip", blob(changed(good, func(b []byte) []byte { return append(b, "garbage after it"...) })), registry.ErrInvalid, "is damaged"},
 		{"broken gzip", blob(changed(good, func(b []byte) []byte { b[len(b)/2] ^= 1; return b })), registry.ErrInvalid, "layer"},
 		{"bad tar", blob(func() registrytest.Layer {
 			l := registrytest.Layer{MediaType: ocispec.MediaTypeImageLayer, Blob: bytes.Repeat([]byte("not a tar "), 1000)}
 			l.DiffID = l.Digest()
 			return l
-		}()), nil, "layer"},
+		}()), registry.ErrInvalid, "is damaged"},
 		{"bomb", blob(registrytest.Tar(t, map[string][]byte{"zeros": make([]byte, 8<<20)}).Gzip()), layer.ErrTooBig, "too big"},
 		{"wrong bytes", fault(func(_ *registrytest.Server, w http.ResponseWriter) {
 			w.Write(noise(9, len(good.Blob)))
@@ -119,6 +120,9 @@ func TestPullRefuses(t *testing.T) {
 			_, _, err := h.pull(t.Context(), r.Host+"/app:v1", "")
 			if err == nil || test.kind != nil && !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.text) {
 				t.Errorf("got %v, want %v with %q", err, test.kind, test.text)
+			}
+			if hint.Of(err) == "" {
+				t.Errorf("%v: no hint", err)
 			}
 			condemned := errors.Is(err, registry.ErrInvalid) || errors.Is(err, layer.ErrTooBig)
 			for _, name := range h.left() {

@@ -3,12 +3,10 @@ package image
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"codeberg.org/minipod/minipod/image/registry"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -28,48 +26,48 @@ type selected struct {
 }
 
 // walk follows tagOrDigest through indexes to the manifest for want.
-func walk(ctx context.Context, src source, name, tagOrDigest string, want ocispec.Platform) (*selected, error) {
+func walk(ctx context.Context, src source, tagOrDigest string, want ocispec.Platform) (*selected, error) {
 	top, err := src.Manifest(ctx, tagOrDigest)
 	if err != nil {
 		return nil, err
 	}
-	m, p, others, err := descend(ctx, src, name, top, want, 0)
+	m, p, others, err := descend(ctx, src, top, want, 0)
 	if err != nil {
 		return nil, err
 	}
 	if m == nil {
-		return nil, noPlatform(name, want, others)
+		return nil, noPlatform(want, others)
 	}
 	return &selected{top: top, manifest: m, platform: p}, nil
 }
 
 // descend answers a nil manifest and the platforms that it saw where m is an index without a fit.
-func descend(ctx context.Context, src source, name string, m *registry.Manifest, want ocispec.Platform, depth int) (
+func descend(ctx context.Context, src source, m *registry.Manifest, want ocispec.Platform, depth int) (
 	found *registry.Manifest, platform *ocispec.Platform, others []string, err error,
 ) {
 	if !isIndex(m.Desc.MediaType) {
 		return m, nil, nil, nil
 	}
 	if depth == maxNesting {
-		return nil, nil, nil, fmt.Errorf("%s: %w: indexes nested more than %d deep", name, registry.ErrInvalid, maxNesting)
+		return nil, nil, nil, fmt.Errorf("%w: indexes nested more than %d deep", registry.ErrInvalid, maxNesting)
 	}
 	var index ocispec.Index
 	if err := json.Unmarshal(m.Body, &index); err != nil {
-		return nil, nil, nil, fmt.Errorf("%s: %w: index: %w", name, registry.ErrInvalid, err)
+		return nil, nil, nil, fmt.Errorf("%w: index: %w", registry.ErrInvalid, err)
 	}
 	fit, perhaps, others := choose(index.Manifests, want)
 	for _, d := range append(fit, perhaps...) {
 		if err := checkDescriptor(d, registry.MaxManifest); err != nil {
-			return nil, nil, nil, fmt.Errorf("%s: index: %w", name, err)
+			return nil, nil, nil, fmt.Errorf("index: %w", err)
 		}
 		child, err := src.Manifest(ctx, d.Digest.String())
 		if err != nil {
 			return nil, nil, nil, err
 		}
 		if child.Desc.Size != d.Size {
-			return nil, nil, nil, fmt.Errorf("%s: %w: manifest %s has %d bytes, not the %d of the index", name, registry.ErrInvalid, d.Digest, child.Desc.Size, d.Size)
+			return nil, nil, nil, fmt.Errorf("%w: manifest %s has %d bytes, not the %d of the index", registry.ErrInvalid, d.Digest, child.Desc.Size, d.Size)
 		}
-		found, platform, below, err := descend(ctx, src, name, child, want, depth+1)
+		found, platform, below, err := descend(ctx, src, child, want, depth+1)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -85,19 +83,3 @@ func descend(ctx context.Context, src source, name string, m *registry.Manifest,
 }
 
 func isIndex(mediaType string) bool { return types.MediaType(mediaType).IsIndex() }
-
-// checkDescriptor refuses what we could not verify.
-func checkDescriptor(d ocispec.Descriptor, most int64) error {
-	if err := d.Digest.Validate(); err != nil {
-		return fmt.Errorf("%w: digest %q: %w", registry.ErrInvalid, d.Digest, err)
-	}
-	if d.Digest.Algorithm() != digest.SHA256 {
-		return fmt.Errorf("%w: digest %s is not a sha256", registry.ErrInvalid, d.Digest)
-	}
-	if d.Size < 0 || d.Size > most {
-		return fmt.Errorf("%w: %s claims %d bytes; at most %d are accepted", registry.ErrInvalid, d.Digest, d.Size, most)
-	}
-	return nil
-}
-
-var errSchema1 = errors.New("the image has the format of 2014 (manifest schema 1), which no current program accepts")
