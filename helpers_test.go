@@ -37,6 +37,13 @@ func removeAll(home string) error {
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}
+	// overlay's work folder has mode 000; a failed test may have left one.
+	_ = filepath.WalkDir(dataFolder(home), func(dir string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(dir, 0o700)
+		}
+		return nil
+	})
 	return errors.Join(err, os.RemoveAll(home))
 }
 
