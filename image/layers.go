@@ -73,9 +73,11 @@ func (p *pull) layer(ctx context.Context, l *LayerReport) error {
 		if err == nil {
 			break
 		}
-		// Wrong bytes may be the end of an earlier download, or one mirror's fault. The blob was thrown away.
-		another := l.Resumed > 0 || p.repo.Discredit()
-		if !errors.Is(err, store.ErrDigest) || !another || attempt > len(p.repo.Places()) || ctx.Err() != nil {
+		if !errors.Is(err, store.ErrDigest) || attempt > len(p.repo.Places()) || ctx.Err() != nil {
+			return err
+		}
+		// Wrong bytes may have begun with an earlier download, or be one mirror's fault. The blob was thrown away.
+		if l.Resumed == 0 && !p.repo.Discredit() {
 			return err
 		}
 		l.Resumed, l.Downloaded = 0, 0
