@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"codeberg.org/minipod/minipod/internal/linux"
 )
 
 // A Reaper is made (by Listen) before its main child is forked, so that no signal falls in between.
@@ -21,10 +23,7 @@ type Reaper struct{ signals chan os.Signal }
 // Listen takes over every signal that somebody may send to PID 1 and mean the child.
 func Listen() *Reaper {
 	r := &Reaper{make(chan os.Signal, 64)}
-	signal.Notify(r.signals)
-	// Not meant for the child: what the kernel raises for our own faults and children, and Go's own preemption.
-	signal.Reset(syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE,
-		syscall.SIGILL, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS)
+	signal.Notify(r.signals, linux.Forwardable()...)
 	return r
 }
 

@@ -9,7 +9,6 @@
 //	└─ <64 hex>/
 //	   ├─ lock          held for as long as somebody supervises the container; the kernel drops it with the holder
 //	   ├─ record.json   what `ps` shows
-//	   ├─ config.json   the OCI runtime specification that it runs by
 //	   ├─ upper, work   its writes (overlay)
 //	   └─ root          where the tree is mounted, seen in the container's own mount namespace only
 //

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -122,15 +121,8 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	return plan, nil
 }
 
-// makeTree makes the folders of the container's tree, and writes the specification down.
+// makeTree makes the folders of the container's tree.
 func (c *Container) makeTree(cfg *Config, plan *stage.Plan) error {
-	data, err := json.Marshal(cfg.Spec)
-	if err != nil {
-		return fmt.Errorf("encode the specification: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(c.Dir, "config.json"), data, 0o600); err != nil {
-		return fmt.Errorf("write the specification: %w", err)
-	}
 	if len(cfg.Layers) == 0 {
 		return errors.New("the image has no layers: there is nothing to run")
 	}

@@ -34,14 +34,24 @@ func (r *run) finish(c *runtime.Container, status int, failed bool) error {
 }
 
 func (r *run) removeVolume(name string) error {
-	err := volume.Open(r.dirs).Remove(name, func(string) []string { return nil })
-	if errors.Is(err, fs.ErrPermission) {
-		return r.removeInside(filepath.Join(r.dirs.Volumes(), name))
-	}
+	err := volumes(r.dirs, r.removeInside).Remove(name, func(string) []string { return nil })
 	if errors.Is(err, volume.ErrNotFound) {
 		return nil
 	}
 	return err
+}
+
+// volumes are those in dirs, with a way to remove files of other ids.
+func volumes(dirs state.Dirs, removeInside func(dir string) error) *volume.Store {
+	s := volume.Open(dirs)
+	s.RemoveTree = func(dir string) error {
+		err := runtime.RemoveTree(dir)
+		if errors.Is(err, fs.ErrPermission) {
+			return removeInside(dir)
+		}
+		return err
+	}
+	return s
 }
 
 // sweep removes what containers left whose supervisors died.
@@ -59,7 +69,7 @@ func Sweep(dirs state.Dirs, removeInside func(dir string) error) error {
 				if err != nil || !v.Anonymous {
 					continue
 				}
-				if err := volume.Open(dirs).Remove(name, func(string) []string { return nil }); err != nil {
+				if err := volumes(dirs, removeInside).Remove(name, func(string) []string { return nil }); err != nil {
 					return err
 				}
 			}

@@ -54,7 +54,10 @@ func (r *run) mounts(c *runtime.Container) ([]specs.Mount, error) {
 	slices.SortStableFunc(list, func(a, b specs.Mount) int {
 		return strings.Count(strings.TrimSuffix(a.Destination, "/"), "/") - strings.Count(strings.TrimSuffix(b.Destination, "/"), "/")
 	})
-	return list, c.Save() // with the volumes' names in it: rm and prune must know
+	if len(c.Volumes) == 0 {
+		return list, nil
+	}
+	return list, c.Save() // rm and prune must know them
 }
 
 func sourceAdvice(source string, err error) error {

@@ -5,6 +5,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/runtime/stage"
 )
 
@@ -13,10 +14,7 @@ const killSignal = syscall.SIGKILL
 // listen takes over the signals that are meant for the command. Those that come before it runs wait.
 func listen() <-chan os.Signal {
 	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
-	// Not for the command: our own children and faults, and Go's preemption. SIGPIPE ends us as it ends any filter.
-	signal.Reset(syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE,
-		syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGTTIN, syscall.SIGTTOU)
+	signal.Notify(signals, linux.Forwardable()...)
 	return signals
 }
 

@@ -151,18 +151,39 @@ func (c *Child) Kill(sig syscall.Signal) error {
 
 // Wait reaps the child and returns how it ended.
 func (c *Child) Wait() (syscall.WaitStatus, error) {
-	var status syscall.WaitStatus
+	status, err := WaitProcess(c.PID)
+	if err == nil {
+		unix.Close(c.pidfd)
+	}
+	return status, err
+}
+
+// WaitProcess reaps the child pid and returns how it ended.
+func WaitProcess(pid int) (status syscall.WaitStatus, err error) {
 	for {
-		_, err := syscall.Wait4(c.PID, &status, 0, nil)
+		_, err := syscall.Wait4(pid, &status, 0, nil)
 		if errors.Is(err, syscall.EINTR) {
 			continue
 		}
 		if err != nil {
-			return status, fmt.Errorf("wait for process %d: %w", c.PID, err)
+			return status, fmt.Errorf("wait for process %d: %w", pid, err)
 		}
-		unix.Close(c.pidfd)
 		return status, nil
 	}
+}
+
+// Spawn starts the program at path, with nothing to read and its output on stderr. The caller waits for it.
+func Spawn(path string, argv, env []string, stderr *os.File) (pid int, err error) {
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
+	files := []uintptr{null.Fd(), null.Fd(), stderr.Fd()}
+	if pid, err = syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: env, Files: files}); err != nil {
+		return 0, &os.PathError{Op: "execute", Path: path, Err: err}
+	}
+	return pid, nil
 }
 
 // A CallError names the system call that failed in a child; it unwraps to the errno, as the kernel gave it.
@@ -174,6 +195,25 @@ type CallError struct {
 
 func (e *CallError) Error() string { return e.Call + ": " + e.Err.Error() }
 func (e *CallError) Unwrap() error { return e.Err }
+
+// Forwardable are the signals that somebody may send to a supervisor and mean the program. Left out is what the kernel raises
+// for our own faults and children, Go's preemption (SIGURG), and SIGPIPE, which ends us as it ends any filter. They are
+// listed rather than subtracted from all: to take over a signal and give it back costs more than the rest of the start.
+func Forwardable() []os.Signal {
+	list := make([]os.Signal, 0, 48)
+	for _, s := range [...]syscall.Signal{
+		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGTERM,
+		syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH, syscall.SIGIO, syscall.SIGPWR, syscall.SIGXCPU, syscall.SIGXFSZ,
+		syscall.SIGVTALRM, syscall.SIGABRT,
+	} {
+		list = append(list, s)
+	}
+	const firstRealTime, lastRealTime = 34, 64 // 32 and 33 are the C library's
+	for s := syscall.Signal(firstRealTime); s <= lastRealTime; s++ {
+		list = append(list, s)
+	}
+	return list
+}
 
 // Namespaces are the seven that a container has of its own, by the names of clone(2).
 var Namespaces = [...]struct {

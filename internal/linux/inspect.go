@@ -63,14 +63,21 @@ func CanExecute(path string) error {
 	return nil
 }
 
-// LastCapability is the highest capability that this kernel knows (/proc/sys/kernel/cap_last_cap).
+// LastCapability is the highest capability that this kernel knows, as /proc/sys/kernel/cap_last_cap has it.
 func LastCapability() int {
-	for c := 63; c > 0; c-- {
-		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0); err == nil {
-			return c
-		}
+	last := unix.CAP_LAST_CAP // of the kernel that x/sys was made for; most run no other
+	for last < 63 && knowsCapability(last+1) {
+		last++
 	}
-	return 0
+	for last > 0 && !knowsCapability(last) {
+		last--
+	}
+	return last
+}
+
+func knowsCapability(c int) bool {
+	_, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
+	return err == nil
 }
 
 // StartTime returns when the process started, in clock ticks since boot (field 22 of /proc/PID/stat). With it a pid names

@@ -3,7 +3,6 @@ package idmap
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -196,7 +195,7 @@ func TestForRoot(t *testing.T) {
 }
 
 func TestAdvise(t *testing.T) {
-	h := &helper{name: "newgidmap", command: &exec.Cmd{Path: "/usr/bin/newgidmap"}}
+	h := &helper{name: "newgidmap", path: "/usr/bin/newgidmap"}
 	for said, want := range map[string]string{
 		"gid range [1-65537) -> [100000-165536) not allowed": "/etc/subgid",
 		"write to gid_map failed: Operation not permitted":   "chmod u+s /usr/bin/newgidmap",

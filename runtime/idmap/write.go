@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 )
 
 // Write maps the ids of the user namespace that process pid is in, which the caller must have created. Both maps of a
@@ -71,42 +72,42 @@ func runHelpers(pid int, uids, gids Map) error {
 }
 
 type helper struct {
-	name    string
-	command *exec.Cmd
-	stderr  *os.File
+	name, path string
+	pid        int
+	stderr     *os.File
 }
 
 // startHelper starts newuidmap or newgidmap on m. Its stderr is a pipe that is read after its end only, as a message
-// is far shorter than a pipe's buffer; a bytes.Buffer would cost a goroutine and a copy.
+// is far shorter than a pipe's buffer; a bytes.Buffer would cost a goroutine and a copy. For the same reason it is not
+// os/exec that starts it, which first tries out what pidfds can do here.
 func startHelper(name string, pid int, m Map) (*helper, error) {
-	command := exec.Command(name, append([]string{strconv.Itoa(pid)}, m.arguments()...)...)
-	command.Env = []string{"LC_ALL=C"} // advise knows the untranslated messages
+	path, err := exec.LookPath(name)
+	if err != nil {
+		err = fmt.Errorf("map ids with %s: %w", name, err)
+		return nil, hint.Wrap(err, "install it: `sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`")
+	}
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("pipe for %s: %w", name, err)
 	}
 	defer writer.Close()
-	command.Stderr = writer
-	if err := command.Start(); err != nil {
-		reader.Close()
-		err = fmt.Errorf("map ids with %s: %w", name, err)
-		if errors.Is(err, exec.ErrNotFound) {
-			return nil, hint.Wrap(err, "install it: `sudo apt install uidmap` (Debian, Ubuntu) or `sudo dnf install shadow-utils`")
-		}
-		return nil, err
+	argv := append([]string{name, strconv.Itoa(pid)}, m.arguments()...)
+	child, err := linux.Spawn(path, argv, []string{"LC_ALL=C"}, writer) // advise knows the untranslated messages
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("map ids with %s: %w", name, err), reader.Close())
 	}
-	return &helper{name, command, reader}, nil
+	return &helper{name, path, child, reader}, nil
 }
 
 func (h *helper) wait() error {
 	defer h.stderr.Close()
-	err := h.command.Wait()
-	if err == nil {
-		return nil
+	status, err := linux.WaitProcess(h.pid)
+	if err != nil || status == 0 {
+		return err
 	}
 	message, _ := io.ReadAll(h.stderr) // what can't be read can't be shown
 	said := strings.TrimSpace(strings.TrimPrefix(string(message), h.name+": "))
-	return hint.Wrap(fmt.Errorf("map ids with %s: %w: %s", h.name, err, said), advise(h, said))
+	return hint.Wrap(fmt.Errorf("map ids with %s: exit status %d: %s", h.name, status.ExitStatus(), said), advise(h, said))
 }
 
 // advise turns a message of shadow's newuidmap or newgidmap into what to do. The text is all that they tell.
@@ -119,7 +120,7 @@ func advise(h *helper, said string) string {
 	case strings.Contains(said, "not allowed"), strings.Contains(said, "Cannot read"):
 		return "check that " + file + " gives you the range; `minipod doctor` shows what it needs"
 	case strings.Contains(said, "Operation not permitted"), strings.Contains(said, "Could not set caps"):
-		return "give it back its privilege: `sudo chmod u+s " + h.command.Path + "` (and see that its file system isn't mounted nosuid)"
+		return "give it back its privilege: `sudo chmod u+s " + h.path + "` (and see that its file system isn't mounted nosuid)"
 	}
 	return "run `minipod doctor` for what user namespaces need here"
 }
