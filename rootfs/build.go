@@ -184,8 +184,14 @@ func (b *Builder) refuseKernelTree(m *Mount, target int) error {
 		return nil
 	}
 	inside, err := linux.IsKernelTree(target)
-	if err != nil || !inside {
+	if err != nil {
 		return err
+	}
+	if at := path.Clean(m.Target); at == "/proc" || strings.HasPrefix(at, "/proc/") { // in the place of our own proc, too
+		inside = true
+	}
+	if !inside {
+		return nil
 	}
 	return hint.Wrap(fmt.Errorf("%s is inside the kernel's proc or sysfs", m.Target), "choose another target for the volume")
 }
