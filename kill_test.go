@@ -20,13 +20,13 @@ func TestKilled(t *testing.T) {
 	image := alpine()
 	m.must("pull", image)
 	m.must("run", "--rm", image, "true")
-	before := takeCensus(t, m.home)
 
 	moments := []time.Duration{0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 60, 300}
 	for _, rank := range []int{0, 1, 2, 3} { // the CLI, its first descendant, and so on down to the command
 		for _, moment := range moments {
 			moment *= time.Millisecond
 			t.Run(fmt.Sprintf("process %d after %v", rank, moment), func(t *testing.T) {
+				before := takeCensus(t, m.home)
 				cmd := m.command("run", "--rm", image, "sleep", "60")
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
