@@ -168,8 +168,14 @@ func (r *run) startConfig(c *runtime.Container) (*runtime.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	hostname := r.Hostname
+	if hostname == "" && r.Network == "host" { // who shares the host's network answers to its name, as in docker
+		if hostname, err = os.Hostname(); err != nil {
+			return nil, err
+		}
+	}
 	s, err := spec.Build(r.image.Config.Config, spec.Options{
-		ID: c.ID, Hostname: r.Hostname,
+		ID: c.ID, Hostname: hostname,
 		Args: r.Args, Entrypoint: r.Entrypoint, Env: r.Env, Workdir: r.Workdir, User: r.User, Terminal: r.TTY,
 		Mounts: mounts, ShmSize: r.ShmSize, ReadOnly: r.ReadOnly,
 		HostNetwork:  r.Network == "host",

@@ -51,6 +51,10 @@ func (r *run) openStdio(config *runtime.Config) (*stdio, error) {
 	if config.Stdio[1], err = s.out(os.Stdout); err != nil {
 		return nil, err
 	}
+	if sameFile(os.Stdout, os.Stderr) { // 2>&1: one pipe keeps the order
+		config.Stdio[2] = config.Stdio[1]
+		return s, nil
+	}
 	config.Stdio[2], err = s.out(os.Stderr)
 	return s, err
 }
@@ -59,6 +63,15 @@ func (r *run) openStdio(config *runtime.Config) (*stdio, error) {
 func harmless(f *os.File) bool {
 	info, err := linux.StatFD(int(f.Fd()))
 	return err == nil && (info.IsFIFO || info.IsSocket || info.Rdev == linux.NullDevice())
+}
+
+func sameFile(a, b *os.File) bool {
+	one, err := a.Stat()
+	if err != nil {
+		return false
+	}
+	other, err := b.Stat()
+	return err == nil && os.SameFile(one, other)
 }
 
 func (s *stdio) out(ours *os.File) (*os.File, error) {
