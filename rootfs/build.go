@@ -164,6 +164,10 @@ func (b *Builder) place(m *Mount, fd int) error {
 		}
 		folder = info.IsDir
 	}
+	if err := refuseLink(m.Target); err != nil {
+		linux.Close(fd)
+		return err
+	}
 	target, err := makeTarget(m.Target, folder)
 	if err != nil {
 		linux.Close(fd)
@@ -175,6 +179,20 @@ func (b *Builder) place(m *Mount, fd int) error {
 		return err
 	}
 	return b.did(linux.MoveMountFD(fd, target, m.Target), "move_mount(%s, %q)", m.Type, m.Target)
+}
+
+// refuseLink sees to it that the kernel's own trees stand where everybody looks for them. Mask finds them by name after the
+// volumes were mounted: with an image whose /proc is a link into a volume, somebody who writes to that volume would have
+// the covers laid beside the real one (CVE-2019-19921).
+func refuseLink(target string) error {
+	if target != "/proc" && target != "/sys" && target != "/dev" {
+		return nil
+	}
+	info, err := os.Lstat(target)
+	if err == nil && info.Mode().Type() == fs.ModeSymlink {
+		return errors.New("the image has a symbolic link there")
+	}
+	return nil // what else may be wrong with it shows when it is opened
 }
 
 // refuseKernelTree refuses a volume inside /proc or /sys, also through a link: a file of the user's own in place of
@@ -351,12 +369,25 @@ func (b *Builder) mask(name string) error {
 	if info.IsDir {
 		fd, err = linux.NewMount("tmpfs", []string{"mode=0555", "size=0"}, linux.AttrRdonly)
 	} else {
-		fd, err = linux.CloneTree("/dev/null", false)
+		fd, err = cloneNull()
 	}
 	if err == nil {
 		err = linux.MoveMountFD(fd, target, name)
 	}
 	return b.did(err, "cover %q", name)
+}
+
+// cloneNull makes sure that it is what it should be: a /dev that is a volume may be written to by others (CVE-2025-31133).
+func cloneNull() (int, error) {
+	fd, err := linux.CloneTree("/dev/null", false)
+	if err != nil {
+		return -1, err
+	}
+	if info, err := linux.StatFD(fd); err != nil || info.Rdev != linux.NullDevice() {
+		linux.Close(fd)
+		return -1, errors.New("/dev/null is not the null device")
+	}
+	return fd, nil
 }
 
 // BindConsole puts the terminal called name at /dev/console, where programs of a system's boot expect it.
