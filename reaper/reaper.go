@@ -20,10 +20,11 @@ import (
 // A Reaper is made (by Listen) before its main child is forked, so that no signal falls in between.
 type Reaper struct{ signals chan os.Signal }
 
-// Listen takes over every signal that somebody may send to PID 1 and mean the child.
+// Listen takes over the signals that somebody may send to PID 1 and mean the child; the real-time ones follow in Run.
 func Listen() *Reaper {
 	r := &Reaper{make(chan os.Signal, 64)}
-	signal.Notify(r.signals, linux.Forwardable()...)
+	usual, _ := linux.Forwardable()
+	signal.Notify(r.signals, usual...)
 	return r
 }
 
@@ -31,6 +32,8 @@ func Listen() *Reaper {
 // the number of the signal that ended it.
 func (r *Reaper) Run(child int) (status int) {
 	go func() {
+		_, realTime := linux.Forwardable()
+		signal.Notify(r.signals, realTime...)
 		for s := range r.signals {
 			if number, ok := s.(syscall.Signal); ok {
 				_ = syscall.Kill(child, number) // ESRCH: it has just ended, and so do we

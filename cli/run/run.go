@@ -203,7 +203,7 @@ func (r *run) startConfig(c *runtime.Container) (*runtime.Config, error) {
 }
 
 // supervise waits for the end, and hands on what comes meanwhile.
-func (r *run) supervise(sandbox *stage.Sandbox, io *stdio, signals <-chan os.Signal) (int, error) {
+func (r *run) supervise(sandbox *stage.Sandbox, io *stdio, signals chan os.Signal) (int, error) {
 	if err := io.attach(sandbox); err != nil {
 		return 0, errors.Join(err, sandbox.Signal(killSignal), wait(sandbox))
 	}

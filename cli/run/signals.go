@@ -12,14 +12,17 @@ import (
 const killSignal = syscall.SIGKILL
 
 // listen takes over the signals that are meant for the command. Those that come before it runs wait.
-func listen() <-chan os.Signal {
+func listen() chan os.Signal {
 	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, linux.Forwardable()...)
+	usual, _ := linux.Forwardable()
+	signal.Notify(signals, usual...)
 	return signals
 }
 
 // forward hands signals on for as long as we live.
-func forward(signals <-chan os.Signal, sandbox *stage.Sandbox, io *stdio, proxy bool) {
+func forward(signals chan os.Signal, sandbox *stage.Sandbox, io *stdio, proxy bool) {
+	_, realTime := linux.Forwardable()
+	signal.Notify(signals, realTime...)
 	for s := range signals {
 		number, ok := s.(syscall.Signal)
 		switch {

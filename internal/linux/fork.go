@@ -196,23 +196,24 @@ type CallError struct {
 func (e *CallError) Error() string { return e.Call + ": " + e.Err.Error() }
 func (e *CallError) Unwrap() error { return e.Err }
 
-// Forwardable are the signals that somebody may send to a supervisor and mean the program. Left out is what the kernel raises
-// for our own faults and children, Go's preemption (SIGURG), and SIGPIPE, which ends us as it ends any filter. They are
-// listed rather than subtracted from all: to take over a signal and give it back costs more than the rest of the start.
-func Forwardable() []os.Signal {
-	list := make([]os.Signal, 0, 48)
+// Forwardable returns the signals that somebody may send to a supervisor and mean the program. Left out is what the kernel
+// raises for our own faults and children, Go's preemption (SIGURG), and SIGPIPE, which ends us as it ends any filter.
+//
+// Go takes 20 µs to take over each one. So they are listed rather than subtracted from all, and the real-time ones,
+// which hardly anybody sends, come in a list of their own, for when the program runs.
+func Forwardable() (usual, realTime []os.Signal) {
 	for _, s := range [...]syscall.Signal{
 		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGTERM,
 		syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH, syscall.SIGIO, syscall.SIGPWR, syscall.SIGXCPU, syscall.SIGXFSZ,
 		syscall.SIGVTALRM, syscall.SIGABRT,
 	} {
-		list = append(list, s)
+		usual = append(usual, s)
 	}
-	const firstRealTime, lastRealTime = 34, 64 // 32 and 33 are the C library's
-	for s := syscall.Signal(firstRealTime); s <= lastRealTime; s++ {
-		list = append(list, s)
+	const first, last = 34, 64 // 32 and 33 are the C library's
+	for s := syscall.Signal(first); s <= last; s++ {
+		realTime = append(realTime, s)
 	}
-	return list
+	return usual, realTime
 }
 
 // Namespaces are the seven that a container has of its own, by the names of clone(2).

@@ -49,12 +49,8 @@ var sandboxSteps = []step{
 }
 
 func (s *sandbox) becomeRoot() error {
-	if s.plan.Process.Setgroups {
-		if err := s.did(linux.DropGroups(), "setgroups(0)"); err != nil {
-			return err
-		}
-	}
-	if err := s.did(linux.BecomeRoot(), "setresgid(0, 0, 0) setresuid(0, 0, 0)"); err != nil {
+	err := linux.BecomeRootOnThread(s.plan.Process.Setgroups)
+	if err := s.did(err, "setgroups(0) setresgid(0, 0, 0) setresuid(0, 0, 0)"); err != nil {
 		return err
 	}
 	linux.NewSessionKeyring()
