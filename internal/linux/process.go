@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,6 +66,66 @@ func SetCapabilities(set uint64) error {
 	header, data := capabilityData(set, set, 0)
 	if err := unix.Capset(header, &data[0]); err != nil {
 		return fmt.Errorf("capset: %w", err)
+	}
+	return nil
+}
+
+// LimitAllThreads takes from every thread the supplementary groups (where setgroups(2) is allowed), the capabilities
+// outside of keep and, in the bounding set, outside of bounding; and it gives every thread no_new_privs and a seccomp
+// filter, as Program.Seccomp takes it, where asked to. Without no_new_privs the filter takes CAP_SYS_ADMIN.
+func LimitAllThreads(setgroups bool, keep, bounding uint64, noNewPrivileges bool, filter []byte) error {
+	if setgroups {
+		if err := onAllThreads("setgroups(0)", unix.SYS_SETGROUPS); err != nil {
+			return err
+		}
+	}
+	for c := 0; c <= LastCapability(); c++ {
+		if bounding&(1<<c) == 0 {
+			if err := onAllThreads("prctl(PR_CAPBSET_DROP)", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c)); err != nil {
+				return err
+			}
+		}
+	}
+	capabilities := func() error {
+		header, data := capabilityData(keep, keep, 0)
+		return onAllThreads("capset", unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(data)))
+	}
+	if !noNewPrivileges {
+		return errors.Join(seccompAllThreads(filter), capabilities())
+	}
+	if err := capabilities(); err != nil {
+		return err
+	}
+	if err := onAllThreads("prctl(PR_SET_NO_NEW_PRIVS)", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
+		return err
+	}
+	return seccompAllThreads(filter)
+}
+
+// onAllThreads makes a call on this thread alone in a binary that is linked with C (go test -race): Go can't reach the others.
+func onAllThreads(name string, number uintptr, args ...uintptr) error {
+	var a [5]uintptr
+	copy(a[:], args)
+	_, _, errno := syscall.AllThreadsSyscall6(number, a[0], a[1], a[2], a[3], a[4], 0)
+	if errno == syscall.ENOTSUP {
+		_, _, errno = syscall.RawSyscall6(number, a[0], a[1], a[2], a[3], a[4], 0)
+	}
+	if errno != 0 {
+		return fmt.Errorf("%s: %w", name, errno)
+	}
+	return nil
+}
+
+func seccompAllThreads(filter []byte) error {
+	if len(filter) == 0 {
+		return nil
+	}
+	thread, _, errno := syscall.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(seccompProgram(filter))))
+	if errno != 0 {
+		return fmt.Errorf("seccomp: %w", errno)
+	}
+	if thread != 0 {
+		return fmt.Errorf("seccomp: thread %d has another filter", thread)
 	}
 	return nil
 }

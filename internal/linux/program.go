@@ -168,10 +168,19 @@ func (p *Program) NoNewPrivileges() {
 
 // Seccomp installs filter, an array of struct sock_filter as the kernel lays it out.
 func (p *Program) Seccomp(filter []byte) {
-	const size = 8 // sizeof(struct sock_filter)
 	p.pins = append(p.pins, filter)
-	prog := &unix.SockFprog{Len: uint16(len(filter) / size), Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(filter)))}
+	prog := seccompProgram(filter)
 	p.add(fmt.Sprintf("seccomp(SET_MODE_FILTER, %d instructions)", prog.Len), unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, pin(p, prog))
+}
+
+func seccompProgram(filter []byte) *unix.SockFprog {
+	const size = 8 // sizeof(struct sock_filter)
+	return &unix.SockFprog{Len: uint16(len(filter) / size), Filter: (*unix.SockFilter)(unsafe.Pointer(unsafe.SliceData(filter)))}
+}
+
+// WaitForByte reads one byte from fd.
+func (p *Program) WaitForByte(fd int) {
+	p.add(fmt.Sprintf("read(%d)", fd), unix.SYS_READ, uintptr(fd), pin(p, new([1]byte)), 1)
 }
 
 // Execve ends the program by executing path.

@@ -30,6 +30,7 @@ var payloadSteps = []struct {
 	add  func(*sandbox, *linux.Program)
 	why  string
 }{
+	{"gate", (*sandbox).addGate, "a program that may trace PID 1 starts when PID 1 can do no more than itself"},
 	{"session", (*sandbox).addSession, "a session of its own: the user's terminal is not its to control"},
 	{"limits", (*sandbox).addLimits, "resource limits and the file mode mask"},
 	{"early-seccomp", (*sandbox).addEarlySeccomp, "without no_new_privs only a capable process may install the filter"},

@@ -38,6 +38,8 @@ type sandbox struct {
 	command  string       // the file to execute
 	uid, gid uint32
 	groups   []uint32
+
+	gateIn, gateOut *os.File // see confine.go
 }
 
 // Main is the sandbox's life. It never returns.
@@ -98,6 +100,9 @@ func (s *sandbox) readPlan() error {
 
 // run is the last step: the program. From "exec" on only the program's own success or failure is left to tell.
 func (s *sandbox) run() (name string, err error) {
+	if err := s.openGate(); err != nil {
+		return "exec", err
+	}
 	payload, err := s.payload()
 	if err != nil {
 		return "exec", err
@@ -117,6 +122,9 @@ func (s *sandbox) run() (name string, err error) {
 	if err != nil {
 		return "exec", err
 	}
+	if err := s.passGate(); err != nil {
+		return "exec", fmt.Errorf("limit PID 1: %w", err)
+	}
 	err = child.Started()
 	s.tellPayload(payload, err)
 	if err != nil {
@@ -131,12 +139,10 @@ func (s *sandbox) run() (name string, err error) {
 
 // settle makes PID 1 as small as it can be: no descriptor, hardly a capability, no memory that it does not need.
 func (s *sandbox) settle() error {
-	// Trust boundary: the payload may look into another process's /proc entry, or ptrace it, where that one's permitted
-	// capabilities are a subset of its own. We keep the one that we need, and one that a payload never has by default
-	// and that means nothing in a user namespace: so PID 1 stays out of reach.
-	const capKill, capBlockSuspend = 5, 36
-	if err := linux.SetCapabilities(1<<capKill | 1<<capBlockSuspend); err != nil {
-		return err
+	if s.gateIn == nil { // else it is done
+		if err := linux.SetCapabilities(capsOfPID1); err != nil {
+			return err
+		}
 	}
 	if err := linux.NullStdio(); err != nil {
 		return err
@@ -146,6 +152,7 @@ func (s *sandbox) settle() error {
 	}
 	*s = sandbox{}
 	linux.Close(controlFD) // EOF: the parent knows that the program runs
+	rest()
 	return nil
 }
 
