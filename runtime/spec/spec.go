@@ -135,22 +135,29 @@ func environment(hostname string, terminal bool, lists ...[]string) []string {
 	if terminal {
 		env = append(env, "TERM=xterm")
 	}
+	at := map[string]int{} // an image may well have thousands
+	for i, variable := range env {
+		name, _, _ := strings.Cut(variable, "=")
+		at[name] = i
+	}
 	for _, list := range lists {
 		for _, variable := range list {
 			name, _, hasValue := strings.Cut(variable, "=")
-			at := slices.IndexFunc(env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
+			i, found := at[name]
 			switch {
 			case name == "":
-			case hasValue && at >= 0:
-				env[at] = variable
+			case hasValue && found:
+				env[i] = variable
 			case hasValue:
+				at[name] = len(env)
 				env = append(env, variable)
-			case at >= 0:
-				env = slices.Delete(env, at, at+1)
+			case found:
+				env[i] = "" // taken away
+				delete(at, name)
 			}
 		}
 	}
-	return env
+	return slices.DeleteFunc(env, func(variable string) bool { return variable == "" })
 }
 
 // refuseNUL guards the trust boundary between an image's JSON, where a string may hold a NUL, and execve(2), whose
@@ -215,12 +222,13 @@ func annotations(image ocispec.ImageConfig, o Options) map[string]string {
 }
 
 // mounts puts the caller's mounts behind the default ones, those nearer to the root first, so that none hides another.
-// A mount of the caller's takes the place of the default for its target, and one on /dev of all below it.
+// A mount of the caller's takes the place of the default for its target, and one on /dev of all below it; but the runtime
+// must be able to trust /proc, so that one stays, and another on top of it is refused there.
 func mounts(o Options) []specs.Mount {
 	own := slices.Clone(o.Mounts)
 	slices.SortStableFunc(own, func(a, b specs.Mount) int { return depth(a.Destination) - depth(b.Destination) })
 	list := slices.DeleteFunc(defaultMounts(o), func(m specs.Mount) bool {
-		return slices.ContainsFunc(own, func(mine specs.Mount) bool {
+		return m.Destination != "/proc" && slices.ContainsFunc(own, func(mine specs.Mount) bool {
 			target := path.Clean(mine.Destination)
 			return target == m.Destination || target == "/dev" && strings.HasPrefix(m.Destination, "/dev/")
 		})

@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -137,6 +139,18 @@ func TestEnvironmentOfAStrangeImage(t *testing.T) {
 	}
 }
 
+// An image's list of variables is as long as it likes: a second is plenty for what a person waits for.
+func TestEnvironmentOfAHugeImage(t *testing.T) {
+	list := make([]string, 200_000)
+	for i := range list {
+		list[i] = "V" + strconv.Itoa(i) + "=x"
+	}
+	began := time.Now()
+	if got := environment("box", false, list, list); len(got) != len(list)+2 || time.Since(began) > 5*time.Second {
+		t.Errorf("%d variables after %v", len(got), time.Since(began))
+	}
+}
+
 func TestNULIsRefused(t *testing.T) {
 	for _, image := range []ocispec.ImageConfig{
 		{Cmd: []string{"ls\x00-l"}},
@@ -157,6 +171,15 @@ func TestMountOnDevReplacesWhatIsBelow(t *testing.T) {
 		if strings.HasPrefix(m.Destination, "/dev/") && m.Source != "/dev" {
 			t.Errorf("%v is left", m)
 		}
+	}
+}
+
+// Nobody takes the kernel's /proc away: the runtime would believe what an image wrote there (CVE-2019-16884).
+func TestProcStays(t *testing.T) {
+	o := plain()
+	o.Mounts = []specs.Mount{{Destination: "/proc", Type: "bind", Source: "/volume"}}
+	if first := mounts(o)[0]; first.Destination != "/proc" || first.Type != "proc" {
+		t.Errorf("the first mount is %v", first)
 	}
 }
 
