@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Exit statuses that docker and podman share, so that scripts can tell our failures from the command's.
@@ -71,8 +72,18 @@ func ExitStatus(err error, fallback int) int {
 
 // Print writes err as a person wants it: what failed and why, and on a second line what to do.
 func Print(w io.Writer, err error) {
-	fmt.Fprintf(w, "minipod: %v\n", err)
+	fmt.Fprintf(w, "minipod: %s\n", printable(err.Error()))
 	if advice := Of(err); advice != "" {
-		fmt.Fprintf(w, "hint: %s\n", advice)
+		fmt.Fprintf(w, "hint: %s\n", printable(advice))
 	}
+}
+
+// printable keeps a name in an image from commanding the person's terminal by escape sequences.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || 0x7f <= r && r < 0xa0 {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
 }
