@@ -73,9 +73,9 @@ func Find(getenv func(string) string) (Dirs, error) {
 	return d, nil
 }
 
-// Make makes dir and its parents, dir itself with mode 0700.
+// Make makes dir and its parents where they are missing, with mode 0700, as the XDG specification has it.
 func Make(dir string) error {
-	if err := os.MkdirAll(path.Dir(dir), 0o755); err != nil {
+	if err := os.MkdirAll(path.Dir(dir), 0o700); err != nil {
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
