@@ -85,6 +85,9 @@ func (s *sandbox) addBounding(p *linux.Program) {
 
 func (s *sandbox) addCredentials(p *linux.Program) {
 	p.Credentials(s.uid, s.gid, s.groups, s.plan.Process.Setgroups)
+	if !s.plan.Reaper { // the kernel forgot it as the uid changed (man 2 PR_SET_PDEATHSIG)
+		p.ParentDeathSignal(syscall.SIGKILL)
+	}
 }
 
 func (s *sandbox) addCapabilities(p *linux.Program) {
