@@ -1,0 +1,35 @@
+package runtime
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"codeberg.org/minipod/minipod/rootfs"
+	"codeberg.org/minipod/minipod/runtime/caps"
+)
+
+// A program that may trace PID 1 can make it execute anything: so PID 1 must not be able to do more than the program.
+func TestPID1HasNoMorePowersThanWhoTracesIt(t *testing.T) {
+	w := newWorld(t, false, rootfs.Overlay)
+	for name, bounding := range map[string]string{"SYS_PTRACE": "00000000a80c25fb", "BLOCK_SUSPEND": "00000010a80425fb"} {
+		set, err := caps.Apply(caps.Default, []string{name}, nil)
+		w.must(err)
+		o := sh(`grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/1/status | tr -s '\t\n' ' '`)
+		o.Capabilities = set
+		w.want(w.config(o), 0, "CapBnd: "+bounding+" NoNewPrivs: 1 Seccomp: 2 ")
+	}
+}
+
+// The covers over /proc lie where /proc is, not where an image's link leads by then.
+func TestKernelTreesAreNoLinks(t *testing.T) {
+	for _, name := range []string{"proc", "sys", "dev"} {
+		w := newWorld(t, false, rootfs.Overlay)
+		w.must(os.Symlink("/data", filepath.Join(w.dirs.Layers(), "top", name)))
+		_, _, err := w.run(w.config(sh("true")))
+		if err == nil || !strings.Contains(err.Error(), "symbolic link") {
+			t.Errorf("/%s is a link: %v", name, err)
+		}
+	}
+}
