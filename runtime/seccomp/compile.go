@@ -8,7 +8,6 @@ import (
 	"slices"
 	"syscall"
 
-	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/net/bpf"
 
@@ -68,18 +67,17 @@ func Compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 }
 
 func compile(profile *specs.LinuxSeccomp) ([]byte, error) {
-	machine, err := arch.GetInfo("")
-	if err != nil || machine != arch.X86_64 && machine != arch.AARCH64 {
+	if auditArch == 0 {
 		return nil, errors.New("seccomp filters are made for x86-64 and arm64 only")
 	}
-	segments, err := plan(profile, machine)
+	segments, err := plan(profile)
 	if err != nil {
 		return nil, err
 	}
 	program := slices.Concat(
 		[]bpf.Instruction{
 			load(offArch),
-			bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(machine.ID), SkipTrue: 1},
+			bpf.JumpIf{Cond: bpf.JumpEqual, Val: auditArch, SkipTrue: 1},
 			bpf.RetConstant{Val: retKillProcess},
 			load(offNumber),
 		},
@@ -102,12 +100,12 @@ func compile(profile *specs.LinuxSeccomp) ([]byte, error) {
 }
 
 // plan decides the answer for every number. The first segment begins at 0.
-func plan(profile *specs.LinuxSeccomp, machine *arch.Info) ([]segment, error) {
+func plan(profile *specs.LinuxSeccomp) ([]segment, error) {
 	fallback, err := action(profile.DefaultAction, profile.DefaultErrnoRet)
 	if err != nil {
 		return nil, err
 	}
-	answers, youngest, err := collect(profile, machine, fallback)
+	answers, youngest, err := collect(profile, fallback)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +130,7 @@ func plan(profile *specs.LinuxSeccomp, machine *arch.Info) ([]segment, error) {
 	if refuses(fallback) {
 		begin(youngest+1, answer{otherwise: retNoSuchCall})
 	}
-	if machine == arch.X86_64 {
+	if hasX32 {
 		begin(x32Bit, answer{otherwise: retNoSuchCall})
 	}
 	return segments, nil
@@ -144,7 +142,7 @@ func refuses(ret uint32) bool {
 }
 
 // collect gathers the rules by system call, and finds the highest number that the profile names, 0 if none.
-func collect(profile *specs.LinuxSeccomp, machine *arch.Info, fallback uint32) (answers map[uint32]answer, youngest uint32, err error) {
+func collect(profile *specs.LinuxSeccomp, fallback uint32) (answers map[uint32]answer, youngest uint32, err error) {
 	answers = map[uint32]answer{}
 	settled := map[uint32]bool{} // by a rule without conditions
 	for _, call := range profile.Syscalls {
@@ -157,11 +155,10 @@ func collect(profile *specs.LinuxSeccomp, machine *arch.Info, fallback uint32) (
 			return nil, 0, fmt.Errorf("rule for %q: %w", call.Names, err)
 		}
 		for _, name := range call.Names {
-			n, known := machine.SyscallNames[name]
+			number, known := numberOf(name)
 			if !known {
 				continue
 			}
-			number := uint32(n)
 			youngest = max(youngest, number)
 			switch {
 			case ret == fallback || settled[number]:

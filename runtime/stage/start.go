@@ -95,7 +95,7 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	prog.CloseFrom(len(files)) // what our caller left open is not for PID 1 either
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
 	argv := []string{"minipod", Role, o.Plan.Name}
-	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open
+	env := []string{"GOMAXPROCS=2", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open
 	if self, ok := selfPath(); ok && !o.Sealed {
 		prog.ExecveReadOnly(self, argv, env)
 		return prog, cleanup, nil
@@ -164,7 +164,7 @@ func (p *Sandbox) start(o *Options) error {
 
 // follow reads the child's records until it runs or failed.
 func (p *Sandbox) follow(o *Options) error {
-	reached := "its first step"
+	reached, executes := "its first step", false
 	for {
 		m, fd, err := p.next()
 		if err != nil {
@@ -181,11 +181,11 @@ func (p *Sandbox) follow(o *Options) error {
 				return err
 			}
 		case "exec":
-			reached = "exec"
+			executes = true
 		case "failed":
 			return hint.Exit(hint.Wrap(m.Fail, m.Fail.Hint), m.Fail.Exit)
 		case "":
-			if reached == "exec" {
+			if executes {
 				return nil
 			}
 			return fmt.Errorf("the sandbox died after %s", reached)
