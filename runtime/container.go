@@ -347,7 +347,27 @@ func Sweep(dirs state.Dirs, remove func(dir string) error) error {
 			failed = errors.Join(failed, remove(dir))
 		}
 	}
-	return failed
+	return errors.Join(failed, removeNames(dirs))
+}
+
+// removeNames removes the links whose containers are gone. Nobody makes one meanwhile: the caller holds the lock.
+func removeNames(dirs state.Dirs) error {
+	names := filepath.Join(dirs.Containers(), ".names")
+	entries, err := os.ReadDir(names)
+	for _, e := range entries {
+		link := filepath.Join(names, e.Name())
+		owner, e := os.Readlink(link)
+		if e != nil {
+			continue // its container removed it just now
+		}
+		if _, e := os.Lstat(filepath.Join(dirs.Containers(), owner)); !errors.Is(e, fs.ErrNotExist) {
+			continue
+		}
+		if e := os.Remove(link); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
 }
 
 // abandoned tells whether nobody holds the container, and nobody wants it.

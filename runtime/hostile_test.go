@@ -8,6 +8,7 @@ import (
 
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime/caps"
+	"codeberg.org/minipod/minipod/state"
 )
 
 // A program that may trace PID 1 can make it execute anything: so PID 1 must not be able to do more than the program.
@@ -31,5 +32,31 @@ func TestKernelTreesAreNoLinks(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "symbolic link") {
 			t.Errorf("/%s is a link: %v", name, err)
 		}
+	}
+}
+
+// A name ends with its container, however that one ended.
+func TestSweepRemovesNames(t *testing.T) {
+	dirs := state.Dirs{Data: t.TempDir()}
+	dead, err := Create(dirs, Record{Remove: true})
+	if err == nil {
+		err = dead.Close() // as the kernel does for one that was killed
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := Create(dirs, Record{})
+	if err == nil {
+		err = Sweep(dirs, RemoveTree)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := os.ReadDir(filepath.Join(dirs.Containers(), ".names"))
+	if err != nil || len(names) != 1 || names[0].Name() != kept.Name {
+		t.Errorf("names %v (%v), want %s alone", names, err, kept.Name)
+	}
+	if err := kept.Delete(RemoveTree); err != nil {
+		t.Error(err)
 	}
 }

@@ -83,10 +83,19 @@ func (s *Store) Create(name string, labels, options map[string]string) (*Volume,
 		err := fmt.Errorf("create volume %s: %w", name, ErrOptions)
 		return nil, hint.Wrap(err, "use --tmpfs or a bind mount (-v /host/folder:/folder) instead of driver options")
 	}
-	anonymous := name == ""
-	if anonymous {
-		name = linux.RandomID()
+	if name == "" {
+		return s.create(linux.RandomID(), record{Version: 1, CreatedAt: time.Now().UTC(), Labels: labels, Anonymous: true})
 	}
+	return s.create(name, record{Version: 1, CreatedAt: time.Now().UTC(), Labels: labels})
+}
+
+// CreateAnonymous is Create for a container that named no volume. The caller chose the name, so that it could be written
+// down somewhere before there is a volume to lose.
+func (s *Store) CreateAnonymous(name string) (*Volume, error) {
+	return s.create(name, record{Version: 1, CreatedAt: time.Now().UTC(), Anonymous: true})
+}
+
+func (s *Store) create(name string, r record) (*Volume, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -101,7 +110,7 @@ func (s *Store) Create(name string, labels, options map[string]string) (*Volume,
 	if v, err := s.Get(name); !errors.Is(err, ErrNotFound) { // somebody else was faster
 		return v, err
 	}
-	if err := s.make(name, record{Version: 1, CreatedAt: time.Now().UTC(), Labels: labels, Anonymous: anonymous}); err != nil {
+	if err := s.make(name, r); err != nil {
 		return nil, fmt.Errorf("create volume %s: %w", name, err)
 	}
 	return s.Get(name)

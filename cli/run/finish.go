@@ -23,11 +23,11 @@ func (r *run) finish(c *runtime.Container, status int, failed bool) error {
 		c.Status, c.PID, c.ExitCode, c.Finished = runtime.StatusExited, 0, status, time.Now()
 		return errors.Join(c.Save(), c.Close())
 	}
-	err := c.Delete(r.removeInside)
-	for _, name := range r.volumes {
+	var err error
+	for _, name := range r.volumes { // first, while the container's record still tells of them
 		err = errors.Join(err, r.removeVolume(name))
 	}
-	if err != nil {
+	if err = errors.Join(err, c.Delete(r.removeInside)); err != nil {
 		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}
 	return nil

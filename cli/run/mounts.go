@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/rootfs"
@@ -19,9 +21,17 @@ import (
 
 // mounts turns the user's mounts, and the volumes that the image wants, into the specification's. Volumes are made here.
 func (r *run) mounts(c *runtime.Container) ([]specs.Mount, error) {
+	wanted, err := r.wanted()
+	if err != nil {
+		return nil, err
+	}
+	isNew, err := r.nameVolumes(c, wanted)
+	if err != nil {
+		return nil, err
+	}
 	var list []specs.Mount
-	volumes := volume.Open(r.dirs)
-	for _, m := range r.Mounts {
+	store := volumes(r.dirs, r.removeInside)
+	for i, m := range wanted {
 		mount := specs.Mount{Type: m.Type, Source: m.Source, Destination: m.Target, Options: m.Options}
 		switch m.Type {
 		case "bind":
@@ -29,7 +39,7 @@ func (r *run) mounts(c *runtime.Container) ([]specs.Mount, error) {
 				return nil, sourceAdvice(m.Source, err)
 			}
 		case "volume":
-			dir, err := r.volume(c, volumes, m.Source, !m.NoCopy)
+			dir, err := r.volume(store, m, isNew[i])
 			if err != nil {
 				return nil, err
 			}
@@ -37,27 +47,47 @@ func (r *run) mounts(c *runtime.Container) ([]specs.Mount, error) {
 		}
 		list = append(list, mount)
 	}
-	for target := range r.image.Config.Config.Volumes {
-		if slices.ContainsFunc(list, func(m specs.Mount) bool { return m.Destination == target }) {
-			continue
-		}
-		if !strings.HasPrefix(target, "/") {
-			return nil, fmt.Errorf("the image wants a volume at %q, which is not an absolute path", target)
-		}
-		dir, err := r.volume(c, volumes, "", true)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, specs.Mount{Type: "bind", Source: dir, Destination: target, Options: []string{"rbind", "rprivate", "rw"}})
-	}
 	// A mount must not cover one that comes before it: parents first.
 	slices.SortStableFunc(list, func(a, b specs.Mount) int {
 		return strings.Count(strings.TrimSuffix(a.Destination, "/"), "/") - strings.Count(strings.TrimSuffix(b.Destination, "/"), "/")
 	})
-	if len(c.Volumes) == 0 {
-		return list, nil
+	return list, nil
+}
+
+// wanted are the user's mounts, and those of the image for other targets.
+func (r *run) wanted() ([]flags.Mount, error) {
+	list := slices.Clone(r.Mounts)
+	for target := range r.image.Config.Config.Volumes {
+		if slices.ContainsFunc(r.Mounts, func(m flags.Mount) bool { return m.Target == path.Clean(target) }) {
+			continue
+		}
+		if !strings.HasPrefix(target, "/") || path.Clean(target) == "/" {
+			return nil, fmt.Errorf("the image wants a volume at %q, which is not an absolute path below /", target)
+		}
+		list = append(list, flags.Mount{Type: "volume", Target: target, Options: []string{"rbind", "rprivate", "rw"}})
 	}
-	return list, c.Save() // rm and prune must know them
+	return list, nil
+}
+
+// nameVolumes names the anonymous volumes and writes down which volumes the container has: before they are made, so that
+// the sweep finds them however we end.
+func (r *run) nameVolumes(c *runtime.Container, wanted []flags.Mount) (isNew []bool, err error) {
+	isNew = make([]bool, len(wanted))
+	for i := range wanted {
+		m := &wanted[i]
+		if m.Type != "volume" {
+			continue
+		}
+		if m.Source == "" {
+			m.Source, isNew[i] = linux.RandomID(), true
+			r.volumes = append(r.volumes, m.Source)
+		}
+		c.Volumes = append(c.Volumes, m.Source)
+	}
+	if len(c.Volumes) > 0 {
+		err = c.Save() // rm and prune must know them, too
+	}
+	return isNew, err
 }
 
 func sourceAdvice(source string, err error) error {
@@ -68,16 +98,16 @@ func sourceAdvice(source string, err error) error {
 	return err
 }
 
-func (r *run) volume(c *runtime.Container, volumes *volume.Store, name string, fill bool) (dir string, err error) {
-	v, err := volumes.Create(name, nil, nil)
+func (r *run) volume(store *volume.Store, m flags.Mount, isNew bool) (dir string, err error) {
+	create := func() (*volume.Volume, error) { return store.Create(m.Source, nil, nil) }
+	if isNew {
+		create = func() (*volume.Volume, error) { return store.CreateAnonymous(m.Source) }
+	}
+	v, err := create()
 	if err != nil {
 		return "", err
 	}
-	c.Volumes = append(c.Volumes, v.Name)
-	if v.Anonymous {
-		r.volumes = append(r.volumes, v.Name)
-	}
-	if !fill {
+	if m.NoCopy {
 		return v.Mountpoint, nil
 	}
 	empty, err := volume.NeedsFill(v.Mountpoint)
