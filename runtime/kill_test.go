@@ -38,7 +38,7 @@ func terminal(script string) spec.Options {
 // TestKilledAtEachStep ends the sandbox with SIGKILL before each of its steps, and stops the start there, as a person who uses
 // --step may. Both are errors, and nothing is left.
 func TestKilledAtEachStep(t *testing.T) {
-	inWorlds(t, func(w *world) {
+	onOverlay(t, func(w *world) {
 		names := steps(w)
 		before := takeCensus(w.T)
 		stopped := errors.New("stopped")
@@ -97,6 +97,9 @@ func TestHeld(t *testing.T) {
 func TestParentKilled(t *testing.T) {
 	adoptOrphans(t)
 	for _, single := range []string{"", "1"} {
+		if few && single != "" {
+			continue
+		}
 		w := newWorld(t, single != "", "overlay")
 		before := takeCensus(t, w.dirs.Containers())
 		for _, step := range append(steps(w), "running") {

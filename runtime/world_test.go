@@ -66,9 +66,17 @@ var worlds = []struct {
 }
 
 // inWorlds runs test in each of them.
-func inWorlds(t *testing.T, test func(*world)) {
+func inWorlds(t *testing.T, test func(*world)) { t.Helper(); inSome(t, len(worlds), test) }
+
+// onOverlay runs test where no driver but overlay matters.
+func onOverlay(t *testing.T, test func(*world)) { t.Helper(); inSome(t, 2, test) }
+
+func inSome(t *testing.T, n int, test func(*world)) {
 	t.Helper()
-	for _, tt := range worlds {
+	if few {
+		n = 1
+	}
+	for _, tt := range worlds[:n] {
 		t.Run(tt.name, func(t *testing.T) { test(newWorld(t, tt.single, tt.driver)) })
 	}
 }
