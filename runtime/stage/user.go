@@ -18,7 +18,7 @@ import (
 // lead nowhere else. moby/sys/user does the same, and would double what is initialised before this process may start.
 func (s *sandbox) user() error {
 	p := &s.plan.Process
-	who, err := findUser(p.User)
+	who, err := findUser("/etc", p.User)
 	if err != nil {
 		return err
 	}
@@ -58,16 +58,16 @@ type identity struct {
 }
 
 // findUser reads "user[:group]", each a name or a number; "" is root. As in Docker, a number need not be in the files,
-// a name must be, and supplementary groups come from /etc/group unless a group was named.
-func findUser(spec string) (identity, error) {
-	userSpec, groupSpec, hasGroup := strings.Cut(spec, ":")
+// a name must be, and supplementary groups come from /etc/group unless a group was named. etc is the container's /etc.
+func findUser(etc, spec string) (identity, error) {
+	userSpec, groupSpec, _ := strings.Cut(spec, ":")
 	if userSpec == "" {
 		userSpec = "0"
 	}
 	who, name := identity{home: "/"}, ""
 	number, isNumber := parseID(userSpec)
 	found := false
-	err := eachEntry("/etc/passwd", 7, func(f []string) bool { // name:password:uid:gid:gecos:home:shell
+	err := eachEntry(etc+"/passwd", 7, func(f []string) bool { // name:password:uid:gid:gecos:home:shell
 		uid, ok := parseID(f[2])
 		gid, okGroup := parseID(f[3])
 		if !ok || !okGroup || f[0] != userSpec && (!isNumber || uid != number) {
@@ -89,13 +89,13 @@ func findUser(spec string) (identity, error) {
 	if who.home == "" {
 		who.home = "/"
 	}
-	return who, who.findGroups(name, groupSpec, hasGroup)
+	return who, who.findGroups(etc+"/group", name, groupSpec, groupSpec != "")
 }
 
-func (who *identity) findGroups(name, groupSpec string, named bool) error {
+func (who *identity) findGroups(file, name, groupSpec string, named bool) error {
 	number, isNumber := parseID(groupSpec)
 	found := false
-	err := eachEntry("/etc/group", 4, func(f []string) bool { // name:password:gid:members
+	err := eachEntry(file, 4, func(f []string) bool { // name:password:gid:members
 		gid, ok := parseID(f[2])
 		switch {
 		case !ok:
