@@ -60,7 +60,7 @@ type Container struct {
 	lock *state.Lock
 }
 
-// Create makes the container's folder and takes its lock and its name. An empty name is replaced by one that is free.
+// Create makes the container's folder and takes its lock and its name. An empty ID is made up, and an empty name follows from the ID.
 // Atomic: until it returns, a crash leaves something that Sweep removes.
 func Create(dirs state.Dirs, r Record) (*Container, error) {
 	if err := makeFolders(dirs); err != nil {
@@ -71,7 +71,10 @@ func Create(dirs state.Dirs, r Record) (*Container, error) {
 		return nil, fmt.Errorf("create a container: %w", err)
 	}
 	defer making.Unlock()
-	r.Version, r.ID, r.Status, r.Created = 1, linux.RandomID(), StatusCreated, time.Now()
+	if r.ID == "" {
+		r.ID = linux.RandomID()
+	}
+	r.Version, r.Name, r.Status, r.Created = 1, NameOf(r), StatusCreated, time.Now()
 	c := &Container{Record: r, Dir: filepath.Join(dirs.Containers(), r.ID), dirs: dirs}
 	if err := os.Mkdir(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create a container: %w", err)
@@ -101,11 +104,16 @@ func makeFolders(dirs state.Dirs) error {
 	return nil
 }
 
+// NameOf returns the container's name, which follows from its ID where the user gave none.
+func NameOf(r Record) string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return "mp-" + r.ID[:8]
+}
+
 // takeName makes the link that is the name. One whose container is gone is nobody's.
 func (c *Container) takeName() error {
-	if c.Name == "" {
-		c.Name = "mp-" + c.ID[:8]
-	}
 	link := c.nameLink()
 	for {
 		err := os.Symlink(c.ID, link)

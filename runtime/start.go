@@ -13,6 +13,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/rootfs"
+	"codeberg.org/minipod/minipod/runtime/caps"
 	"codeberg.org/minipod/minipod/runtime/idmap"
 	"codeberg.org/minipod/minipod/runtime/stage"
 	"codeberg.org/minipod/minipod/runtime/userns"
@@ -31,48 +32,91 @@ type Config struct {
 	UIDs, GIDs idmap.Map
 	Reaper     bool
 	Stdio      [3]*os.File
+	Sandbox    *stage.Sandbox // forked beforehand; nil: Start forks it
 
 	Narrate func(stage.Event)       // nil: quiet
 	Pause   func(stage.Event) error // nil: don't wait
 }
 
-// Start starts the container's sandbox and returns when its command runs; on an error nothing of it is left but the folder.
+// Start starts the container's sandbox and returns when its command runs. On an error nothing of it is left but the folder;
+// a sandbox in cfg is abandoned.
 // The calling goroutine must be locked to its thread, as stage.Start says.
-func (c *Container) Start(cfg *Config) (*stage.Sandbox, error) {
+func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
+	sandbox = cfg.Sandbox
+	defer func() {
+		if err != nil && sandbox != nil {
+			err = errors.Join(err, sandbox.Abandon())
+		}
+	}()
 	plan, err := c.plan(cfg)
 	if err != nil {
-		return nil, err
+		return sandbox, err
 	}
 	if err := c.makeTree(cfg, plan); err != nil {
-		return nil, err
+		return sandbox, err
 	}
-	options := stage.Options{
-		Plan:    plan,
-		Stdio:   cfg.Stdio,
-		Sealed:  plan.Process.Bounding&(1<<capSysAdmin) != 0,
-		MapIDs:  func(pid int) error { return idmap.Write(pid, cfg.UIDs, cfg.GIDs) },
-		Narrate: cfg.Narrate,
-		Pause:   cfg.Pause,
+	if sandbox == nil {
+		if sandbox, err = c.fork(cfg); err != nil {
+			return nil, err
+		}
 	}
-	for _, ns := range cfg.Spec.Linux.Namespaces {
-		options.Namespaces |= namespaceFlag(ns.Type)
+	if sandbox.Namespaces != flagsOf(cfg.Spec.Linux.Namespaces) {
+		return sandbox, errors.New("the sandbox has other namespaces than the specification")
 	}
+	options := stage.Options{Plan: plan, Narrate: cfg.Narrate, Pause: cfg.Pause}
 	if cfg.Storage.Driver == rootfs.FuseOverlayfs {
 		options.Prepare = func(pid int) error { return mountFuse(pid, cfg.Fuse, &plan.Rootfs) }
 	}
-	sandbox, err := stage.Start(options)
-	if err != nil {
-		return nil, explainClone(err)
+	if err := sandbox.Start(options); err != nil {
+		return sandbox, err
 	}
 	c.Status, c.PID, c.Started = StatusRunning, sandbox.PID, time.Now()
 	c.Birth, err = linux.StartTime(sandbox.PID) // of our own child, which we have not waited for: its number is its own
 	if err != nil {
-		return nil, errors.Join(err, sandbox.Abandon())
+		return sandbox, err
 	}
 	return sandbox, nil
 }
 
-const capSysAdmin = 21
+// A Nascent is what must be known of a container to fork its sandbox, before the rest is found out.
+type Nascent struct {
+	Name         string
+	Namespaces   []specs.LinuxNamespace
+	Capabilities caps.Set // the bounding set
+	UIDs, GIDs   idmap.Map
+	Stdio        [3]*os.File
+	Narrate      func(stage.Event)
+}
+
+// Fork forks the sandbox, for Config.Sandbox. Both id map and program start need milliseconds, which the caller can use.
+// The calling goroutine must be locked to its thread, as stage.Fork says.
+func Fork(n Nascent) (*stage.Sandbox, error) {
+	const sysAdmin = 21
+	sandbox, err := stage.Fork(stage.Options{
+		Name: n.Name, Namespaces: flagsOf(n.Namespaces), Stdio: n.Stdio, Narrate: n.Narrate,
+		Sealed: n.Capabilities.Has(sysAdmin), // it could make a read-only mount of our binary writable
+		MapIDs: func(pid int) error { return idmap.Write(pid, n.UIDs, n.GIDs) },
+	})
+	return sandbox, explainClone(err)
+}
+
+func (c *Container) fork(cfg *Config) (*stage.Sandbox, error) {
+	var bounding caps.Set
+	if p := cfg.Spec.Process; p != nil && p.Capabilities != nil {
+		var err error
+		if bounding, err = caps.ParseAll(p.Capabilities.Bounding); err != nil {
+			return nil, err
+		}
+	}
+	return Fork(Nascent{c.Name, cfg.Spec.Linux.Namespaces, bounding, cfg.UIDs, cfg.GIDs, cfg.Stdio, cfg.Narrate})
+}
+
+func flagsOf(list []specs.LinuxNamespace) (flags uintptr) {
+	for _, ns := range list {
+		flags |= namespaceFlag(ns.Type)
+	}
+	return flags
+}
 
 func namespaceFlag(kind specs.LinuxNamespaceType) uintptr {
 	for i, known := range [...]specs.LinuxNamespaceType{

@@ -13,7 +13,6 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime/caps"
 	"codeberg.org/minipod/minipod/runtime/spec"
@@ -413,13 +412,3 @@ func checkFailure(t *testing.T, name, step string, exit int, is, err error) {
 	}
 }
 
-// TestCapabilityBounds holds the constant of this package to the kernel's.
-func TestCapabilityBounds(t *testing.T) {
-	set, err := caps.Parse("SYS_ADMIN")
-	if err != nil || set != 1<<capSysAdmin {
-		t.Errorf("CAP_SYS_ADMIN is %#x, %v", set, err)
-	}
-	if last := linux.LastCapability(); last < 36 {
-		t.Errorf("the last capability is %d", last)
-	}
-}

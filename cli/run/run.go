@@ -19,6 +19,7 @@ import (
 	"codeberg.org/minipod/minipod/config"
 	"codeberg.org/minipod/minipod/image/store"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/caps"
@@ -116,27 +117,37 @@ func (r *run) prepare() (err error) {
 	return r.findImage()
 }
 
-// container creates, starts, supervises and, with --rm, removes the container.
+// container creates, starts, supervises and, with --rm, removes the container. The sandbox comes first of all: while it
+// starts and gets its ids, the rest is found out.
 func (r *run) container() (status int, err error) {
-	signals := listen()
-	c, err := r.create()
+	record := r.record()
+	io, err := r.openStdio()
 	if err != nil {
 		return 0, err
+	}
+	narrate, pause := r.narrator()
+	sandbox, err := runtime.Fork(runtime.Nascent{
+		Name: runtime.NameOf(record), Namespaces: spec.Namespaces(r.Network == "host"), Capabilities: r.caps,
+		UIDs: r.uids, GIDs: r.gids, Stdio: io.command, Narrate: narrate,
+	})
+	io.started(err)
+	if err != nil {
+		return 0, err
+	}
+	signals := listen()
+	c, err := r.create(record)
+	if err != nil {
+		return 0, errors.Join(err, sandbox.Abandon())
 	}
 	defer func() { err = errors.Join(err, r.finish(c, status, err != nil)) }()
 	config, err := r.startConfig(c)
 	if err != nil {
-		return 0, err
+		return 0, errors.Join(err, sandbox.Abandon())
 	}
-	io, err := r.openStdio(config)
-	if err != nil {
-		return 0, err
-	}
+	config.Sandbox, config.Narrate, config.Pause = sandbox, narrate, pause
 	swept := make(chan error, 1)
 	go func() { swept <- r.sweep() }() // while the sandbox starts, which mostly waits
-	sandbox, err := c.Start(config)
-	io.started(err)
-	if err == nil {
+	if sandbox, err = c.Start(config); err == nil {
 		go func() { _ = c.Save() }() // for ps; a container without its PID there is one that has just started
 		status, err = r.supervise(sandbox, io, signals)
 	}
@@ -146,17 +157,21 @@ func (r *run) container() (status int, err error) {
 	return status, err
 }
 
-// create writes the container down while the image's name is pinned: from then on the image is in use.
-func (r *run) create() (*runtime.Container, error) {
-	defer r.unpin()
+func (r *run) record() runtime.Record {
 	labels := map[string]string{}
 	for _, l := range r.Labels {
 		name, value, _ := strings.Cut(l, "=")
 		labels[name] = value
 	}
-	return runtime.Create(r.dirs, runtime.Record{
-		Name: r.Name, Image: r.Image, ImageID: string(r.image.ID), Command: r.Args, Remove: r.Remove, Labels: labels,
-	})
+	return runtime.Record{
+		ID: linux.RandomID(), Name: r.Name, Image: r.Image, ImageID: string(r.image.ID), Command: r.Args, Remove: r.Remove, Labels: labels,
+	}
+}
+
+// create writes the container down while the image's name is pinned: from then on the image is in use.
+func (r *run) create(record runtime.Record) (*runtime.Container, error) {
+	defer r.unpin()
+	return runtime.Create(r.dirs, record)
 }
 
 func (r *run) startConfig(c *runtime.Container) (*runtime.Config, error) {
@@ -195,10 +210,9 @@ func (r *run) startConfig(c *runtime.Container) (*runtime.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	narrate, pause := r.narrator()
 	return &runtime.Config{
 		Spec: s, Layers: layers, Storage: r.storage, Fuse: r.fuse, Flatten: r.flatten, Seccomp: r.seccomp, Files: files, Fill: r.fill,
-		UIDs: r.uids, GIDs: r.gids, Reaper: r.Init, Narrate: narrate, Pause: pause,
+		UIDs: r.uids, GIDs: r.gids, Reaper: r.Init,
 	}, nil
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
-	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/stage"
 )
 
@@ -19,7 +18,8 @@ import (
 // file that we merely append to, and read or truncate it; through a terminal's it could read what the user types.
 // So the command gets pipes (or a terminal of its own, with -t), except where ours are a pipe or /dev/null already.
 type stdio struct {
-	theirs  []*os.File // the command's ends, closed when it has them
+	command [3]*os.File // what the command gets
+	theirs  []*os.File  // the command's ends, closed when it has them
 	copies  sync.WaitGroup
 	console *os.File
 	raw     *linux.Terminal
@@ -29,7 +29,7 @@ type stdio struct {
 	input   bool
 }
 
-func (r *run) openStdio(config *runtime.Config) (*stdio, error) {
+func (r *run) openStdio() (*stdio, error) {
 	s := &stdio{tty: r.TTY, input: r.Interactive}
 	if r.TTY && r.Interactive && !linux.IsTerminal(0) {
 		return nil, hint.Wrap(errors.New("the input device is not a TTY"), "leave -t out when stdin is a pipe or a file")
@@ -39,23 +39,23 @@ func (r *run) openStdio(config *runtime.Config) (*stdio, error) {
 		return nil, err
 	}
 	s.theirs = append(s.theirs, null)
-	config.Stdio = [3]*os.File{null, null, null}
+	s.command = [3]*os.File{null, null, null}
 	if r.TTY {
 		return s, nil
 	}
 	if r.Interactive {
-		if config.Stdio[0], err = s.in(os.Stdin); err != nil {
+		if s.command[0], err = s.in(os.Stdin); err != nil {
 			return nil, err
 		}
 	}
-	if config.Stdio[1], err = s.out(os.Stdout); err != nil {
+	if s.command[1], err = s.out(os.Stdout); err != nil {
 		return nil, err
 	}
 	if sameFile(os.Stdout, os.Stderr) { // 2>&1: one pipe keeps the order
-		config.Stdio[2] = config.Stdio[1]
+		s.command[2] = s.command[1]
 		return s, nil
 	}
-	config.Stdio[2], err = s.out(os.Stderr)
+	s.command[2], err = s.out(os.Stderr)
 	return s, err
 }
 

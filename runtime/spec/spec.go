@@ -104,7 +104,7 @@ func Build(image ocispec.ImageConfig, o Options) (*specs.Spec, error) {
 		Linux: &specs.Linux{
 			UIDMappings:   mappings(o.UIDs),
 			GIDMappings:   mappings(o.GIDs),
-			Namespaces:    namespaces(o.HostNetwork),
+			Namespaces:    Namespaces(o.HostNetwork),
 			Seccomp:       o.Seccomp,
 			MaskedPaths:   slices.Clone(maskedPaths),
 			ReadonlyPaths: slices.Clone(readonlyPaths),
@@ -177,7 +177,8 @@ func capabilities(set caps.Set) *specs.LinuxCapabilities {
 	return &specs.LinuxCapabilities{Bounding: set.Names(), Effective: set.Names(), Permitted: set.Names()}
 }
 
-func namespaces(hostNetwork bool) []specs.LinuxNamespace {
+// Namespaces are those that a container has of its own. They are known before the rest of its specification.
+func Namespaces(hostNetwork bool) []specs.LinuxNamespace {
 	list := []specs.LinuxNamespace{
 		{Type: specs.UserNamespace},
 		{Type: specs.MountNamespace},

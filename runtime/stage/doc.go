@@ -6,8 +6,9 @@
 //
 //	parent                                  child ("minipod sandbox NAME", PID 1)
 //	  clone(NEWUSER|NEWNS|NEWPID|…)  ─────►  (raw calls: read-only copy of our binary, execve)
-//	  newuidmap ┐ side by side, while        Go's runtime starts,
-//	  newgidmap ┘ the child starts           reads the Plan from a sealed file
+//	  newuidmap ┐ side by side, while        Go's runtime starts
+//	  newgidmap ┘ the child starts
+//	  plan + a sealed file ───────────────►  reads the Plan
 //	  mapped ─────────────────────────────►  becomes root of its user namespace
 //	         ◄───────────────────────── alive (nobody there: it exits)
 //	         ◄──────────────────────────step {name, calls, error}      with --explain

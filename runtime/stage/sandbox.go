@@ -15,11 +15,8 @@ import (
 	"codeberg.org/minipod/minipod/rootfs"
 )
 
-// The child's descriptors, beside standard input, output and error.
-const (
-	controlFD = 3
-	planFD    = 4
-)
+// controlFD is the child's one descriptor beside standard input, output and error.
+const controlFD = 3
 
 // Role is argv[1] of a sandbox.
 const Role = "sandbox"
@@ -61,9 +58,7 @@ func (s *sandbox) build() (name string, err error) {
 	if err := s.readPlan(); err != nil {
 		return "plan", err
 	}
-	if word, err := s.receive(); err != nil || word != "mapped" {
-		os.Exit(hint.ExitRuntime) // the parent is gone: there is nobody to tell
-	}
+	s.await("mapped")
 	for _, step := range sandboxSteps {
 		if err := s.announce(step); err != nil {
 			return step.name, err
@@ -81,7 +76,7 @@ func (s *sandbox) build() (name string, err error) {
 }
 
 func (s *sandbox) readPlan() error {
-	f := os.NewFile(planFD, "plan")
+	f := os.NewFile(uintptr(s.await("plan")), "plan")
 	defer f.Close()
 	data, err := io.ReadAll(f)
 	if err != nil {
@@ -163,9 +158,7 @@ func (s *sandbox) announce(next step) error {
 	if err := s.send(message{Kind: "step", Event: &Event{Step: next.name, Why: next.why, Who: Role, Before: true}}); err != nil {
 		return err
 	}
-	if word, err := s.receive(); err != nil || word != "go" {
-		return errors.New("the parent left")
-	}
+	s.await("go")
 	return nil
 }
 
@@ -211,10 +204,15 @@ func (s *sandbox) sendFD(m message, fd int) error {
 	return linux.Send(controlFD, data, fd)
 }
 
-func (s *sandbox) receive() (string, error) {
-	var word [16]byte
-	n, _, err := linux.Receive(controlFD, word[:])
-	return string(word[:n]), err
+// await waits for the parent's word, and returns the descriptor that came with it, or -1. Without a parent there is
+// nobody to tell, and nothing to do.
+func (s *sandbox) await(word string) (fd int) {
+	var record [16]byte
+	n, fd, err := linux.Receive(controlFD, record[:])
+	if err != nil || string(record[:n]) != word {
+		os.Exit(hint.ExitRuntime)
+	}
+	return fd
 }
 
 func (s *sandbox) fail(name string, err error) {

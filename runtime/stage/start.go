@@ -12,76 +12,88 @@ import (
 	"codeberg.org/minipod/minipod/internal/linux"
 )
 
-// Options say how to start a sandbox.
+// Options say how to fork a sandbox, and how to start it then.
 type Options struct {
-	Plan       *Plan
+	Name       string              // of the container, as ps shows it
 	Namespaces uintptr             // CLONE_NEW*
 	Stdio      [3]*os.File         // of the command; the sandbox itself keeps none of them
 	Sealed     bool                // execute a sealed copy of our binary: the payload may change mounts
-	MapIDs     func(pid int) error // writes the id map; called while the child starts
-	Prepare    func(pid int) error // the last thing before the child goes on; may be nil
+	MapIDs     func(pid int) error // writes the id map; called on a goroutine of its own
 	Narrate    func(Event)         // told each step, when the plan says so
-	Pause      func(Event) error   // returns when the step may go on; an error ends the start
+
+	Plan    *Plan               // from here on: what Start needs
+	Prepare func(pid int) error // the last thing before the child goes on; may be nil
+	Pause   func(Event) error   // returns when the step may go on; an error ends the start
 }
 
-// A Sandbox is the parent's hold on the child: PID 1 of its namespaces. Its owner calls Wait once.
+// A Sandbox is the parent's hold on the child: PID 1 of its namespaces. Its owner calls Wait or Abandon once.
 type Sandbox struct {
 	PID     int
 	Console *os.File // the terminal's master, with -t; the caller closes it
 
+	Namespaces uintptr // as it was forked
+
 	child   *linux.Child
 	control *os.File
+	mapped  chan error // the id map's result
+	began   time.Time
 }
 
-// Start forks the sandbox and returns when the program runs. Where that fails the sandbox is gone, and with it
-// everything that it had mounted; the error is a *Failure or wraps an errno.
+// Fork forks a sandbox, which executes this binary again, and has its ids mapped. Both take milliseconds, and go on while the
+// caller finds out what the sandbox is to do; then it calls Start, or Abandon.
 //
 // The calling goroutine must be locked to its thread until Wait returns: the sandbox is killed when that thread dies.
-func Start(o Options) (*Sandbox, error) {
+func Fork(o Options) (*Sandbox, error) {
 	ours, theirs, err := linux.SocketPair()
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
-	p := &Sandbox{control: ours}
-	defer ours.Close()
+	p := &Sandbox{control: ours, Namespaces: o.Namespaces, mapped: make(chan error, 1), began: time.Now()}
 	program, cleanup, err := o.program(theirs)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, ours.Close())
 	}
-	began := time.Now()
 	p.child, err = linux.Fork(o.Namespaces, program)
 	cleanup() // a copy of the child's socket here would keep its EOF from us
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, ours.Close())
 	}
 	p.PID = p.child.PID
-	theirs.Close()
-	o.tell("clone", "one call makes the process and all of its namespaces", began, append([]string{namespaceNames(o.Namespaces)}, program.Calls()...), nil)
-	if err := p.start(&o); err != nil {
-		return nil, errors.Join(err, p.Abandon())
-	}
+	o.tell("clone", "one call makes the process and all of its namespaces", p.began, append([]string{namespaceNames(o.Namespaces)}, program.Calls()...), nil)
+	p.began = time.Now()
+	go func() { p.mapped <- o.MapIDs(p.PID) }()
 	return p, nil
+}
+
+// Start has the sandbox carry out o.Plan, and returns when the program runs. Where that fails the sandbox is gone, and with it
+// everything that it had mounted; the error is a *Failure or wraps an errno.
+func (p *Sandbox) Start(o Options) error {
+	defer p.control.Close()
+	if err := p.start(&o); err != nil {
+		return errors.Join(err, p.Abandon())
+	}
+	return nil
+}
+
+// Start is Fork and Start in one.
+func Start(o Options) (*Sandbox, error) {
+	p, err := Fork(o)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Start(o)
 }
 
 // program is what the child does before it is us again.
 func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
-	data, err := json.Marshal(o.Plan)
-	if err != nil {
-		return nil, nil, fmt.Errorf("encode the plan: %w", err)
-	}
-	plan, err := linux.SealedFile("plan", data)
-	if err != nil {
-		return nil, nil, err
-	}
-	files := []*os.File{o.Stdio[0], o.Stdio[1], o.Stdio[2], control, plan}
+	files := []*os.File{o.Stdio[0], o.Stdio[1], o.Stdio[2], control}
 	prog := &linux.Program{}
 	var high []int
 	cleanup := func() {
 		for _, fd := range high {
 			linux.Close(fd)
 		}
-		plan.Close()
 	}
 	for i, f := range files { // first out of the way, then into place: nothing is run over
 		fd, err := linux.DupHigh(f)
@@ -94,7 +106,7 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	}
 	prog.CloseFrom(len(files)) // what our caller left open is not for PID 1 either
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
-	argv := []string{"minipod", Role, o.Plan.Name}
+	argv := []string{"minipod", Role, o.Name}
 	env := []string{"GOMAXPROCS=2", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open
 	if self, ok := selfPath(); ok && !o.Sealed {
 		prog.ExecveReadOnly(self, argv, env)
@@ -141,8 +153,19 @@ func sealedSelf() (int, error) {
 }
 
 func (p *Sandbox) start(o *Options) error {
-	began := time.Now()
-	mapping := o.MapIDs(p.PID)
+	data, err := json.Marshal(o.Plan)
+	if err != nil {
+		return fmt.Errorf("encode the plan: %w", err)
+	}
+	plan, err := linux.SealedFile("plan", data)
+	if err != nil {
+		return err
+	}
+	defer plan.Close()
+	if err := p.say("plan", int(plan.Fd())); err != nil {
+		return err
+	}
+	mapping := p.ids()
 	// Did the child even reach execve? Where the kernel refused open_tree, say, the id map failed only as a consequence.
 	if err := p.child.Started(); err != nil {
 		return fmt.Errorf("start the sandbox: %w", err)
@@ -150,16 +173,23 @@ func (p *Sandbox) start(o *Options) error {
 	if mapping != nil {
 		return mapping
 	}
-	o.tell("id-map", "root inside is you outside; the other ids are your subordinate range", began, []string{fmt.Sprintf("newuidmap %d …, newgidmap %d …", p.PID, p.PID)}, nil)
+	o.tell("id-map", "root inside is you outside; the other ids are your subordinate range", p.began, []string{fmt.Sprintf("newuidmap %d …, newgidmap %d …", p.PID, p.PID)}, nil)
 	if o.Prepare != nil {
 		if err := o.Prepare(p.PID); err != nil {
 			return err
 		}
 	}
-	if err := p.say("mapped"); err != nil {
+	if err := p.say("mapped", -1); err != nil {
 		return err
 	}
 	return p.follow(o)
+}
+
+// ids waits for the id map. It may be called again.
+func (p *Sandbox) ids() error {
+	err := <-p.mapped
+	p.mapped <- err
+	return err
 }
 
 // follow reads the child's records until it runs or failed.
@@ -207,7 +237,7 @@ func (p *Sandbox) hear(o *Options, e Event) error {
 			return err
 		}
 	}
-	return p.say("go")
+	return p.say("go", -1)
 }
 
 // next returns the next record; the zero message is the end.
@@ -238,16 +268,21 @@ func decode(record []byte, fd int) (message, int, error) {
 	return m, fd, err
 }
 
-func (p *Sandbox) say(word string) error {
-	err := linux.Send(int(p.control.Fd()), []byte(word), -1)
+func (p *Sandbox) say(word string, fd int) error {
+	err := linux.Send(int(p.control.Fd()), []byte(word), fd)
 	if errors.Is(err, syscall.EPIPE) {
 		return p.follow(&Options{}) // it is gone; perhaps it said why
 	}
 	return err
 }
 
-// Abandon kills the sandbox and waits for its end.
+// Abandon kills the sandbox and waits for its end. Once it is gone Abandon does nothing.
 func (p *Sandbox) Abandon() error {
+	if p.child == nil {
+		return nil
+	}
+	defer func() { p.child = nil }()
+	p.control.Close()
 	if p.Console != nil {
 		p.Console.Close()
 	}
@@ -255,6 +290,7 @@ func (p *Sandbox) Abandon() error {
 		return err
 	}
 	_, err := p.child.Wait()
+	_ = p.ids() // newuidmap and newgidmap have ended, too; a process that is gone they could not map
 	return err
 }
 
