@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -28,7 +31,11 @@ func (w withRegistry) Run() int {
 	if os.Getenv("MINIPOD_REGISTRY") != "" {
 		return w.tests.Run()
 	}
-	server := httptest.NewServer(registry.New())
+	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Range") // of which it knows another form than we send
+		handler.ServeHTTP(w, r)
+	}))
 	defer server.Close()
 	address := strings.TrimPrefix(server.URL, "http://")
 	if err := fill(address); err != nil {
@@ -39,47 +46,50 @@ func (w withRegistry) Run() int {
 	return w.tests.Run()
 }
 
-// fill pushes the genuine Alpine where its layout stands beside the repository, else an image of this machine's busybox.
+// fill pushes the genuine Alpine where its layout stands beside the repository, and images of this machine's busybox.
 func fill(address string) error {
-	made, err := os.MkdirTemp("", "made-image")
+	work, err := os.MkdirTemp("", "made-images")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(made)
-	if out, err := exec.Command("scripts/make-image", made, "made").CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	for _, push := range []struct{ dir, name string }{
-		{made, "debian-busybox:latest"},
-		{made, "busybox:latest"},
-		{genuine(made), "alpine:3.20.3"},
-	} {
-		index, err := layout.ImageIndexFromPath(push.dir)
-		if err != nil {
-			return err
+	defer os.RemoveAll(work)
+	for repository, tag := range map[string]string{"debian-busybox": "latest", "busybox": "latest", "alpine": "3.20.3"} {
+		dir := genuineAlpine
+		if repository != "alpine" || !hasGenuineAlpine() {
+			dir = filepath.Join(work, repository)
+			if out, err := exec.Command("scripts/make-image", dir, repository).CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
 		}
-		manifests, err := index.IndexManifest()
-		if err != nil {
-			return err
-		}
-		image, err := index.Image(manifests.Manifests[0].Digest)
-		if err != nil {
-			return err
-		}
-		if err := crane.Push(image, address+"/library/"+push.name, crane.Insecure); err != nil {
+		if err := push(dir, address+"/library/"+repository+":"+tag); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// push copies the one image of an OCI layout to a registry.
+func push(layoutDir, name string) error {
+	index, err := layout.ImageIndexFromPath(layoutDir)
+	if err != nil {
+		return err
+	}
+	manifests, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	image, err := index.Image(manifests.Manifests[0].Digest)
+	if err != nil {
+		return err
+	}
+	return crane.Push(image, name, crane.Insecure)
+}
+
 const genuineAlpine = "../shared/images/alpine"
 
-func genuine(fallback string) string {
-	if _, err := os.Stat(genuineAlpine); err == nil {
-		return genuineAlpine
-	}
-	return fallback
+func hasGenuineAlpine() bool {
+	_, err := os.Stat(genuineAlpine)
+	return err == nil
 }
 
 // TestScripts runs the stories in testdata/script. Beside testscript's own commands they have
@@ -110,7 +120,7 @@ func TestScripts(t *testing.T) {
 		Condition: func(cond string) (bool, error) {
 			switch cond {
 			case "genuine-alpine":
-				return genuine("") != "", nil
+				return hasGenuineAlpine(), nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
