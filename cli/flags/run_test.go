@@ -2,7 +2,6 @@ package flags
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -160,7 +159,7 @@ func TestValues(t *testing.T) {
 	if !reflect.DeepEqual(run.Ulimits, limits) {
 		t.Errorf("ulimits = %v, want %v", run.Ulimits, limits)
 	}
-	hosts := []Host{{"a", netip.MustParseAddr("1.2.3.4")}, {"b", netip.MustParseAddr("::1")}, {"c", netip.MustParseAddr("::2")}}
+	hosts := []Host{{"a", "1.2.3.4"}, {"b", "::1"}, {"c", "::2"}}
 	if !reflect.DeepEqual(run.AddHosts, hosts) {
 		t.Errorf("hosts = %v, want %v", run.AddHosts, hosts)
 	}

@@ -3,7 +3,6 @@ package flags
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +17,7 @@ import (
 // Host is one --add-host.
 type Host struct {
 	Name string
-	Addr netip.Addr
+	Addr string // IPv4 or IPv6, as it was written
 }
 
 // Ulimit is one --ulimit, Name being setrlimit(2)'s in lower case without RLIMIT_, the limits in its units.
@@ -134,12 +133,57 @@ func (r *Run) addHost(value string) error {
 	if ip == "host-gateway" {
 		return hint.Wrap(errors.New("host-gateway has no meaning without a container network"), "give an address")
 	}
-	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]"))
-	if err != nil || strings.ContainsAny(name, " \t\n#") {
+	addr := strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]")
+	if !isIPv4(addr) && !isIPv6(addr) || strings.ContainsAny(name, " \t\n#") {
 		return hint.Wrap(fmt.Errorf("invalid host %q", value), "write NAME:IP")
 	}
 	r.AddHosts = append(r.AddHosts, Host{name, addr})
 	return nil
+}
+
+// isIPv4 and isIPv6 check an address's form. net/netip would do, but its start-up takes longer than reading all of the
+// flags: it interns the names of IPv6 zones, which starts a part of the garbage collector.
+func isIPv4(s string) bool {
+	parts := strings.Split(s, ".")
+	for _, part := range parts {
+		n, err := strconv.ParseUint(part, 10, 8)
+		if err != nil || strconv.FormatUint(n, 10) != part { // no 010, which some programs read as 8
+			return false
+		}
+	}
+	return len(parts) == 4
+}
+
+func isIPv6(s string) bool {
+	head, tail, gap := strings.Cut(s, "::")
+	if strings.Contains(tail, "::") {
+		return false
+	}
+	n, ok := groups(head, !gap)
+	if !gap {
+		return ok && n == 8
+	}
+	m, tailOK := groups(tail, true)
+	return ok && tailOK && n+m < 8
+}
+
+// groups counts the 16-bit groups of one side of an IPv6 address. Where last is set it may end in an IPv4 address, which
+// stands for two.
+func groups(s string, last bool) (n int, ok bool) {
+	if s == "" {
+		return 0, true
+	}
+	parts := strings.Split(s, ":")
+	for i, part := range parts {
+		if last && i == len(parts)-1 && isIPv4(part) {
+			return n + 2, true
+		}
+		if _, err := strconv.ParseUint(part, 16, 16); err != nil || len(part) > 4 {
+			return 0, false
+		}
+		n++
+	}
+	return n, true
 }
 
 // addSecurityOpt takes docker's options. No AppArmor profile or SELinux label is ever set, so asking for none is fine.

@@ -152,7 +152,7 @@ func (r *run) files(hostname string) ([]rootfs.File, error) {
 		hosts = string(data)
 	}
 	for _, h := range r.AddHosts {
-		hosts += h.Addr.String() + "\t" + h.Name + "\n"
+		hosts += h.Addr + "\t" + h.Name + "\n"
 	}
 	resolver, err := os.ReadFile("/etc/resolv.conf")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
