@@ -46,6 +46,7 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 	defer func() {
 		if err != nil && sandbox != nil {
 			err = errors.Join(err, sandbox.Abandon())
+			sandbox = nil // who would wait for it would wait for nobody
 		}
 	}()
 	plan, err := c.plan(cfg)
