@@ -209,7 +209,7 @@ func Forwardable() (usual, realTime []os.Signal) {
 	} {
 		usual = append(usual, s)
 	}
-	const first, last = 34, 64 // 32 and 33 are the C library's
+	const first, last = 35, 64 // 32 to 34 are those of C libraries, which Go does not take over
 	for s := syscall.Signal(first); s <= last; s++ {
 		realTime = append(realTime, s)
 	}
