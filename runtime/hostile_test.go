@@ -60,3 +60,9 @@ func TestSweepRemovesNames(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// PID 1 is in no session of the user's: who takes it over could type at the user's terminal (TIOCSTI).
+func TestPID1LeadsItsOwnSession(t *testing.T) {
+	w := newWorld(t, false, rootfs.Overlay)
+	w.want(w.config(sh("read -r pid name state parent group session terminal rest </proc/1/stat; echo $session $terminal")), 0, "1 0\n")
+}

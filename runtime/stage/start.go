@@ -89,6 +89,7 @@ func Start(o Options) (*Sandbox, error) {
 func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	files := []*os.File{o.Stdio[0], o.Stdio[1], o.Stdio[2], control}
 	prog := &linux.Program{}
+	prog.Setsid() // PID 1 has no use for our terminal; and a key's signal comes once, through us
 	var high []int
 	cleanup := func() {
 		for _, fd := range high {
@@ -162,13 +163,13 @@ func (p *Sandbox) start(o *Options) error {
 		return err
 	}
 	defer plan.Close()
-	if err := p.say("plan", int(plan.Fd())); err != nil {
-		return err
-	}
-	mapping := p.ids()
-	// Did the child even reach execve? Where the kernel refused open_tree, say, the id map failed only as a consequence.
+	said, mapping := p.say("plan", int(plan.Fd())), p.ids()
+	// Did the child even reach execve? Where the kernel refused open_tree, say, the rest failed only as a consequence.
 	if err := p.child.Started(); err != nil {
 		return fmt.Errorf("start the sandbox: %w", err)
+	}
+	if said != nil {
+		return said
 	}
 	if mapping != nil {
 		return mapping
