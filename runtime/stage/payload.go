@@ -56,7 +56,9 @@ func (s *sandbox) payload() (*payload, error) {
 }
 
 func (s *sandbox) addSession(p *linux.Program) {
-	p.Setsid()
+	if s.plan.Reaper { // else it is PID 1, which leads a session already
+		p.Setsid()
+	}
 	if s.terminal == nil {
 		return
 	}
