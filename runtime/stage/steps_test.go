@@ -150,7 +150,7 @@ func indexOf(t *testing.T, p *payload, call string) int {
 func TestBlame(t *testing.T) {
 	s, p := aPayload(t, nil)
 	for call, step := range map[string]string{
-		"setsid": "session", "setrlimit": "limits", "umask": "limits", "prctl(PR_CAPBSET_DROP": "bound-capabilities",
+		"setrlimit": "limits", "umask": "limits", "prctl(PR_CAPBSET_DROP": "bound-capabilities",
 		"setgroups": "credentials", "setresuid": "credentials", "prctl(PR_CAP_AMBIENT_CLEAR_ALL": "capabilities",
 		"capset": "capabilities", "prctl(PR_SET_NO_NEW_PRIVS": "no-new-privs", "close_range": "descriptors",
 		"seccomp": "seccomp", "execve": "exec",
