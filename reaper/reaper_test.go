@@ -285,7 +285,7 @@ func TestSignals(t *testing.T) {
 func TestDefaultActions(t *testing.T) {
 	inits(t, func(t *testing.T, init []string) {
 		for _, number := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
-			cmd := command(t, init, "/bin/sh", "sh", "-c", "echo ready; sleep 60; exit 1")
+			cmd := command(t, init, "/bin/sh", "sh", "-c", "echo ready; exec sleep 60")
 			out, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
