@@ -108,7 +108,7 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	prog.CloseFrom(len(files)) // what our caller left open is not for PID 1 either
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
 	argv := []string{"minipod", Role, o.Name}
-	env := []string{"GOMAXPROCS=2", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open
+	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open
 	if self, ok := selfPath(); ok && !o.Sealed {
 		prog.ExecveReadOnly(self, argv, env)
 		return prog, cleanup, nil
