@@ -252,7 +252,7 @@ func read(dir string) (Record, error) {
 	if r.Status == StatusExited {
 		return r, nil
 	}
-	lock, err := state.TryLock(filepath.Join(dir, "lock"))
+	lock, err := state.TryLockThere(filepath.Join(dir, "lock"))
 	if errors.Is(err, state.ErrLocked) {
 		return r, nil
 	}
@@ -293,7 +293,7 @@ func Find(dirs state.Dirs, nameOrID string) (Record, error) {
 // Adopt takes over a container that nobody supervises, to remove it. ErrRunning says that somebody does.
 func Adopt(dirs state.Dirs, r Record) (*Container, error) {
 	c := &Container{Record: r, Dir: filepath.Join(dirs.Containers(), r.ID), dirs: dirs}
-	lock, err := state.TryLock(filepath.Join(c.Dir, "lock"))
+	lock, err := state.TryLockThere(filepath.Join(c.Dir, "lock"))
 	if errors.Is(err, state.ErrLocked) {
 		return nil, hint.Wrap(fmt.Errorf("%w: %s", ErrRunning, r.Name), "end it first, or force: minipod rm -f "+r.Name)
 	}
@@ -380,14 +380,14 @@ func removeNames(dirs state.Dirs) error {
 
 // abandoned tells whether nobody holds the container, and nobody wants it.
 func abandoned(dir string) bool {
-	if _, err := os.Lstat(filepath.Join(dir, "lock")); err == nil {
-		lock, err := state.TryLock(filepath.Join(dir, "lock"))
-		if err != nil {
-			return false
-		}
+	lock, err := state.TryLockThere(filepath.Join(dir, "lock"))
+	switch {
+	case err == nil:
 		defer lock.Unlock()
+	case !errors.Is(err, fs.ErrNotExist):
+		return false
 	}
 	var r Record
-	err := state.ReadJSON(filepath.Join(dir, "record.json"), &r)
+	err = state.ReadJSON(filepath.Join(dir, "record.json"), &r)
 	return errors.Is(err, fs.ErrNotExist) || err == nil && r.Version == 1 && r.Remove
 }

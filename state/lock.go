@@ -15,17 +15,23 @@ var ErrLocked = errors.New("locked by another process")
 type Lock struct{ f *os.File }
 
 // LockFile waits for the exclusive lock on name, which is made where missing.
-func LockFile(name string) (*Lock, error) { return lock(name, syscall.LOCK_EX) }
+func LockFile(name string) (*Lock, error) { return lock(name, os.O_CREATE, syscall.LOCK_EX) }
 
 // RLockFile waits for a shared lock on name.
-func RLockFile(name string) (*Lock, error) { return lock(name, syscall.LOCK_SH) }
+func RLockFile(name string) (*Lock, error) { return lock(name, os.O_CREATE, syscall.LOCK_SH) }
 
 // TryLock takes the exclusive lock on name or answers ErrLocked at once.
-func TryLock(name string) (*Lock, error) { return lock(name, syscall.LOCK_EX|syscall.LOCK_NB) }
+func TryLock(name string) (*Lock, error) {
+	return lock(name, os.O_CREATE, syscall.LOCK_EX|syscall.LOCK_NB)
+}
 
-func lock(name string, how int) (*Lock, error) {
+// TryLockThere is TryLock for a lock in a folder that its holder may be removing: one that is gone answers fs.ErrNotExist,
+// and is not made again.
+func TryLockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_EX|syscall.LOCK_NB) }
+
+func lock(name string, create, how int) (*Lock, error) {
 	for {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
+		f, err := os.OpenFile(name, os.O_RDWR|create|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,8 @@
 package state_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,5 +21,16 @@ func TestMakeClosesParents(t *testing.T) {
 		if err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%s: %v, %v", name, info.Mode(), err)
 		}
+	}
+}
+
+// A lock that its holder removed with the whole folder is not made again: the folder could not go.
+func TestTryLockThereMakesNothing(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	if _, err := state.TryLockThere(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a lock that is not there: %v", err)
+	}
+	if _, err := os.Lstat(name); err == nil {
+		t.Error("it is there now")
 	}
 }

@@ -148,8 +148,10 @@ func (r *run) container() (status int, err error) {
 	swept := make(chan error, 1)
 	go func() { swept <- r.sweep() }() // while the sandbox starts, which mostly waits
 	if sandbox, err = c.Start(config); err == nil {
-		go func() { _ = c.Save() }() // for ps; a container without its PID there is one that has just started
+		saved := make(chan error, 1)
+		go func() { saved <- c.Save() }() // for ps; a container without its PID there is one that has just started
 		status, err = r.supervise(sandbox, io, signals)
+		<-saved // or its file would appear in a folder that is being removed
 	}
 	if e := <-swept; e != nil {
 		fmt.Fprintf(os.Stderr, "minipod: warning: clean up after a container that died: %v\n", e)
