@@ -29,6 +29,7 @@ const (
 	StatusCreated = "created"
 	StatusRunning = "running"
 	StatusExited  = "exited"
+	StatusDead    = "dead" // its record can't be read: it can only be removed
 )
 
 // A Record is what we remember of a container. Version is 1; a newer one is not ours to read.
@@ -79,7 +80,8 @@ func Create(dirs state.Dirs, r Record) (*Container, error) {
 	if err := os.Mkdir(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create a container: %w", err)
 	}
-	if c.lock, err = state.TryLock(filepath.Join(c.Dir, "lock")); err != nil {
+	// Nobody else holds it for longer than a look: see read and abandoned.
+	if c.lock, err = state.LockFile(filepath.Join(c.Dir, "lock")); err != nil {
 		return nil, errors.Join(fmt.Errorf("create a container: %w", err), os.RemoveAll(c.Dir))
 	}
 	if err := c.takeName(); err != nil {
@@ -229,12 +231,26 @@ func List(dirs state.Dirs) ([]Record, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			r = unreadable(dirs, e.Name(), r.Version)
 		}
 		list = append(list, r)
 	}
 	slices.SortFunc(list, func(a, b Record) int { return b.Created.Compare(a.Created) })
 	return list, nil
+}
+
+// unreadable stands for a container whose record is damaged (its Version is 0), or of a newer minipod: one such must not keep
+// the others from being listed, and whoever wants to remove it needs its name.
+func unreadable(dirs state.Dirs, id string, version int) Record {
+	r := Record{Version: version, ID: id, Name: id[:12], Status: StatusDead}
+	names := filepath.Join(dirs.Containers(), ".names")
+	entries, _ := os.ReadDir(names)
+	for _, e := range entries {
+		if owner, err := os.Readlink(filepath.Join(names, e.Name())); err == nil && owner == id {
+			r.Name = e.Name()
+		}
+	}
+	return r
 }
 
 func isID(name string) bool {
@@ -247,7 +263,7 @@ func read(dir string) (Record, error) {
 		return r, err
 	}
 	if r.Version != 1 {
-		return r, hint.Wrap(fmt.Errorf("container %s was made by another version of minipod (record version %d)", filepath.Base(dir), r.Version), "use that version to remove it")
+		return r, fmt.Errorf("record version %d is not ours to read", r.Version)
 	}
 	if r.Status == StatusExited {
 		return r, nil
@@ -292,6 +308,9 @@ func Find(dirs state.Dirs, nameOrID string) (Record, error) {
 
 // Adopt takes over a container that nobody supervises, to remove it. ErrRunning says that somebody does.
 func Adopt(dirs state.Dirs, r Record) (*Container, error) {
+	if r.Version > 1 {
+		return nil, hint.Wrap(fmt.Errorf("container %s was made by a newer minipod (record version %d)", r.Name, r.Version), "use that version to remove it")
+	}
 	c := &Container{Record: r, Dir: filepath.Join(dirs.Containers(), r.ID), dirs: dirs}
 	lock, err := state.TryLockThere(filepath.Join(c.Dir, "lock"))
 	if errors.Is(err, state.ErrLocked) {

@@ -411,4 +411,3 @@ func checkFailure(t *testing.T, name, step string, exit int, is, err error) {
 		t.Errorf("%s: %v is not %v", name, err, is)
 	}
 }
-
