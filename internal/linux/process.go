@@ -189,16 +189,28 @@ func Receive(fd int, buf []byte) (n, passed int, err error) {
 	if err != nil {
 		return 0, -1, fmt.Errorf("receive on the control socket: %w", err)
 	}
-	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+	fds := descriptors(rights[:nrights])
+	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(fds) > 1 {
+		for _, fd := range fds { // they are ours by now, wanted or not
+			unix.Close(fd)
+		}
 		return 0, -1, fmt.Errorf("receive on the control socket: %w", syscall.EMSGSIZE)
 	}
-	passed = -1
-	if messages, err := unix.ParseSocketControlMessage(rights[:nrights]); err == nil && len(messages) == 1 {
-		if fds, err := unix.ParseUnixRights(&messages[0]); err == nil && len(fds) == 1 {
-			passed = fds[0]
+	if len(fds) == 1 {
+		return n, fds[0], nil
+	}
+	return n, -1, nil
+}
+
+// descriptors are those that came along with a record.
+func descriptors(rights []byte) (fds []int) {
+	messages, _ := unix.ParseSocketControlMessage(rights)
+	for i := range messages {
+		if list, err := unix.ParseUnixRights(&messages[i]); err == nil {
+			fds = append(fds, list...)
 		}
 	}
-	return n, passed, nil
+	return fds
 }
 
 // SealedFile returns an anonymous file with the given content that nobody can change or resize any more.
