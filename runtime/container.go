@@ -176,42 +176,6 @@ func (c *Container) Delete(removeInside func(dir string) error) error {
 	return c.lock.Unlock()
 }
 
-// RemoveTree removes dir and all below it, opening folders that were closed to their owner. It follows no links.
-func RemoveTree(dir string) error {
-	err := os.RemoveAll(dir)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		if err := os.Chmod(dir, 0o700); err != nil {
-			return err
-		}
-		if root, err = os.OpenRoot(dir); err != nil {
-			return err
-		}
-	}
-	openFolders(root, ".")
-	root.Close()
-	return os.RemoveAll(dir)
-}
-
-// openFolders does what it can; what it can't do os.RemoveAll will name.
-func openFolders(root *os.Root, name string) {
-	_ = root.Chmod(name, 0o700)
-	f, err := root.Open(name)
-	if err != nil {
-		return
-	}
-	entries, _ := f.ReadDir(-1)
-	f.Close()
-	for _, e := range entries {
-		if e.IsDir() {
-			openFolders(root, name+"/"+e.Name())
-		}
-	}
-}
-
 // List returns the records of all containers, the newest first. One that says "running" and has no supervisor died with it.
 func List(dirs state.Dirs) ([]Record, error) {
 	entries, err := os.ReadDir(dirs.Containers())

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -20,6 +21,7 @@ import (
 type stdio struct {
 	command [3]*os.File // what the command gets
 	theirs  []*os.File  // the command's ends, closed when it has them
+	outputs []*os.File  // what we read of the command's output
 	copies  sync.WaitGroup
 	console *os.File
 	raw     *linux.Terminal
@@ -83,11 +85,21 @@ func (s *stdio) out(ours *os.File) (*os.File, error) {
 		return nil, err
 	}
 	s.theirs = append(s.theirs, w)
-	s.copies.Go(func() {
-		defer r.Close()
-		_, _ = io.Copy(ours, r) // nobody reads us any more: the command learns it by SIGPIPE
-	})
+	s.copy(ours, r)
 	return w, nil
+}
+
+// copy copies output until its end. The other end may outlive the container: a command can hand its stdout to a process of
+// somebody else. So the end of PID 1 (finish) sets a deadline, and what is there by then is the output.
+func (s *stdio) copy(ours, theirs *os.File) {
+	s.outputs = append(s.outputs, theirs)
+	s.copies.Go(func() {
+		defer theirs.Close()
+		_, err := io.Copy(ours, theirs) // nobody reads us any more: the command learns it by SIGPIPE
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = linux.Drain(ours, theirs)
+		}
+	})
 }
 
 func (s *stdio) in(ours *os.File) (*os.File, error) {
@@ -129,7 +141,7 @@ func (s *stdio) attach(sandbox *stage.Sandbox) error {
 		}
 		go func() { _, _ = io.Copy(s.console, os.Stdin) }()
 	}
-	s.copies.Go(func() { _, _ = io.Copy(os.Stdout, s.console) }) // EIO when the last process is gone
+	s.copy(os.Stdout, s.console) // EIO when the last process is gone
 	return nil
 }
 
@@ -153,12 +165,15 @@ func (s *stdio) makeRaw() (err error) {
 // resize gives the container's terminal the size of ours, if ours has one.
 func (s *stdio) resize() {
 	if s.console != nil && linux.IsTerminal(1) {
-		_ = linux.WindowSize(1, int(s.console.Fd()))
+		_ = linux.WindowSize(1, s.console)
 	}
 }
 
 // finish comes after the command's end: the rest of its output, and our terminal as it was.
 func (s *stdio) finish() error {
+	for _, f := range s.outputs {
+		_ = f.SetReadDeadline(time.Now()) // it may be closed already
+	}
 	s.copies.Wait()
 	if s.raw == nil {
 		return nil

@@ -281,7 +281,7 @@ func TestTerminal(t *testing.T) {
 	if err := pty.Setsize(other, &pty.Winsize{Rows: 33, Cols: 77}); err != nil {
 		t.Fatal(err)
 	}
-	if err := WindowSize(int(otherSlave.Fd()), int(master.Fd())); err != nil {
+	if err := WindowSize(int(otherSlave.Fd()), master); err != nil {
 		t.Error(err)
 	}
 	if rows, cols, err := pty.Getsize(slave); err != nil || rows != 33 || cols != 77 {

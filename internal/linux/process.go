@@ -3,8 +3,10 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -299,4 +301,40 @@ func RandomID() string {
 		id[2*i], id[2*i+1] = digits[b>>4], digits[b&15]
 	}
 	return string(id[:])
+}
+
+// Drain copies what can be read of from without waiting.
+func Drain(to io.Writer, from *os.File) error {
+	conn, err := from.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if err := from.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	buf := make([]byte, 64<<10)
+	var failed error
+	err = conn.Read(func(fd uintptr) bool {
+		for {
+			n, err := unix.Read(int(fd), buf)
+			if errors.Is(err, syscall.EINTR) {
+				continue
+			}
+			if n <= 0 {
+				return true // EAGAIN, EIO or the end
+			}
+			if _, failed = to.Write(buf[:n]); failed != nil {
+				return true
+			}
+		}
+	})
+	return errors.Join(err, failed)
+}
+
+// SetNonblock makes fd one that Go's poller can wait for, with deadlines.
+func SetNonblock(fd int) error {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return fmt.Errorf("make a descriptor non-blocking: %w", err)
+	}
+	return nil
 }

@@ -109,14 +109,22 @@ func (t *Terminal) Guard(alive *os.File) (*Child, error) {
 	return Fork(0, prog)
 }
 
-// WindowSize copies the size of one terminal to another, which sends SIGWINCH to the programs there.
-func WindowSize(from, to int) error {
+// WindowSize copies the size of the terminal at descriptor from to another, which sends SIGWINCH to the programs there.
+func WindowSize(from int, to *os.File) error {
 	size, err := unix.IoctlGetWinsize(from, unix.TIOCGWINSZ)
 	if err != nil {
 		return fmt.Errorf("read the window size: %w", err)
 	}
-	if err := unix.IoctlSetWinsize(to, unix.TIOCSWINSZ, size); err != nil {
-		return fmt.Errorf("set the window size: %w", err)
+	conn, err := to.SyscallConn() // not Fd, which would take the file from Go's poller, and its deadlines with it
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := conn.Control(func(fd uintptr) { failed = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, size) }); err != nil {
+		return err
+	}
+	if failed != nil {
+		return fmt.Errorf("set the window size: %w", failed)
 	}
 	return nil
 }

@@ -205,6 +205,9 @@ func (p *Sandbox) follow(o *Options) error {
 		case "alive":
 			reached = "root"
 		case "console":
+			if err := linux.SetNonblock(fd); err != nil {
+				return err
+			}
 			p.Console = os.NewFile(uintptr(fd), "console")
 		case "step":
 			reached = m.Event.Step
