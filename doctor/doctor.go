@@ -101,6 +101,7 @@ func Run(ctx context.Context, e Env) []Result {
 	}{
 		{"kernel", "Linux 5.12 or newer", "mounts are made by calls that came with it (mount_setattr), and overlay in a user namespace came with 5.11", (*machine).kernel},
 		{"userns", "user namespaces", "a container's root is an ordinary user outside, and nothing runs without that", (*machine).userns},
+		{"proc", "a /proc that is whole", "the kernel mounts a container's own proc only where another one is in sight with nothing of it covered", (*machine).proc},
 		{"subuid", "subordinate ids", "with one id a container has only root: files of other owners become root's, and programs can't change user", (*machine).subuid},
 		{"newuidmap", "newuidmap and newgidmap", "only these two programs may map the subordinate ids into a namespace", (*machine).newuidmap},
 		{"seccomp", "seccomp filters", "every container gets Docker's filter of system calls, and does not start without", (*machine).seccomp},

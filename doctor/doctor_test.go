@@ -36,6 +36,7 @@ func healthy(t *testing.T) host {
 		"/proc/sys/kernel/seccomp/actions_avail": "kill_process kill_thread trap errno user_notif trace log allow\n",
 		"/proc/self/status":                      "Name:\tminipod\nNoNewPrivs:\t0\nSeccomp:\t0\n",
 		"/proc/self/cgroup":                      "0::/user.slice/user-1000.slice/session-1.scope\n",
+		"/proc/self/mountinfo":                   wholeProc + binfmt,
 		"/run/systemd/system/x":                  "",
 		"/var/lib/systemd/linger/mia":            "",
 		"/home/mia/x":                            "",
@@ -151,6 +152,9 @@ func TestChecks(t *testing.T) {
 			h.write("/.dockerenv", "")
 		}, "userns", Fail, "seccomp filter", "docker run --security-opt seccomp=unconfined"},
 		{"nothing to stand on", func(h *host) { h.TryUserns = func() error { return syscall.EPERM } }, "overlay", Skip, "user namespace", ""},
+
+		{"below docker's /proc", func(h *host) { h.write("/proc/self/mountinfo", dockerProc) }, "proc", Fail, "/proc/kcore is covered by a devtmpfs", "systempaths=unconfined"},
+		{"mounts unknown", func(h *host) { h.remove("/proc/self/mountinfo") }, "proc", Skip, "mountinfo", ""},
 
 		{"no range", func(h *host) { h.ids(0, hint.Wrap(errors.New("no range for mia"), "run `sudo usermod mia`"), nil) }, "subuid", Warn, "no range for mia", "sudo usermod mia"},
 		{"short range", func(h *host) { h.ids(1000, nil, nil) }, "subuid", Warn, "1001, want 65536", "/etc/subuid"},
