@@ -11,6 +11,7 @@ import (
 
 	"codeberg.org/minipod/minipod/cli/run"
 	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/volume"
 )
 
 func (a *app) psVerb() *urfave.Command {
@@ -132,12 +133,9 @@ func (a *app) removeContainer(r runtime.Record, force, volumes bool) error {
 	if !volumes {
 		return nil
 	}
-	for _, name := range r.Volumes {
-		v, err := a.volumes().Get(name)
-		if err != nil || !v.Anonymous {
-			continue
-		}
-		if err := a.volumes().Remove(name, func(string) []string { return nil }); err != nil {
+	for _, name := range r.Own {
+		err := a.volumes().Remove(name, func(string) []string { return nil })
+		if err != nil && !errors.Is(err, volume.ErrNotFound) {
 			return err
 		}
 	}

@@ -49,6 +49,7 @@ type Record struct {
 	ExitCode int
 	Remove   bool // --rm
 	Volumes  []string
+	Own      []string // of Volumes: the anonymous ones that were made for it, which --rm removes
 	Labels   map[string]string
 }
 

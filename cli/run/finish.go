@@ -24,7 +24,7 @@ func (r *run) finish(c *runtime.Container, status int, failed bool) error {
 		return errors.Join(c.Save(), c.Close())
 	}
 	var err error
-	for _, name := range r.volumes { // first, while the container's record still tells of them
+	for _, name := range c.Own { // first, while the container's record still tells of them
 		err = errors.Join(err, r.removeVolume(name))
 	}
 	if err = errors.Join(err, c.Delete(r.removeInside)); err != nil {
@@ -64,12 +64,9 @@ func Sweep(dirs state.Dirs, removeInside func(dir string) error) error {
 	return runtime.Sweep(dirs, func(dir string) error {
 		var record runtime.Record
 		if err := state.ReadJSON(filepath.Join(dir, "record.json"), &record); err == nil {
-			for _, name := range record.Volumes {
-				v, err := volume.Open(dirs).Get(name)
-				if err != nil || !v.Anonymous {
-					continue
-				}
-				if err := volumes(dirs, removeInside).Remove(name, func(string) []string { return nil }); err != nil {
+			for _, name := range record.Own {
+				err := volumes(dirs, removeInside).Remove(name, func(string) []string { return nil })
+				if err != nil && !errors.Is(err, volume.ErrNotFound) {
 					return err
 				}
 			}

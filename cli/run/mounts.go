@@ -56,6 +56,10 @@ func (r *run) mounts(c *runtime.Container) ([]specs.Mount, error) {
 
 // wanted are the user's mounts, and those of the image for other targets.
 func (r *run) wanted() ([]flags.Mount, error) {
+	const most = 500 // each is a folder to make and a mount to attach: an image that wants more means harm
+	if n := len(r.image.Config.Config.Volumes); n > most {
+		return nil, fmt.Errorf("the image wants %d volumes, and %d are the most", n, most)
+	}
 	list := slices.Clone(r.Mounts)
 	for target := range r.image.Config.Config.Volumes {
 		if slices.ContainsFunc(r.Mounts, func(m flags.Mount) bool { return m.Target == path.Clean(target) }) {
@@ -80,7 +84,7 @@ func (r *run) nameVolumes(c *runtime.Container, wanted []flags.Mount) (isNew []b
 		}
 		if m.Source == "" {
 			m.Source, isNew[i] = linux.RandomID(), true
-			r.volumes = append(r.volumes, m.Source)
+			c.Own = append(c.Own, m.Source)
 		}
 		c.Volumes = append(c.Volumes, m.Source)
 	}

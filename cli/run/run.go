@@ -73,8 +73,7 @@ type run struct {
 	fuse       string
 	store      *store.Store
 	image      *store.Image
-	unpin      func()   // lets others change the store's names again
-	volumes    []string // anonymous ones, which end with a --rm container
+	unpin      func() // lets others change the store's names again
 	fill       []string
 }
 
