@@ -55,8 +55,12 @@ func TestTellText(t *testing.T) {
 	}{
 		{
 			stage.Event{Who: "sandbox", Step: "dev", Why: "devices", Micros: 1500, Calls: []stage.CallResult{
-				{Call: "open_tree(a)", Result: "ok"}, {Call: "open_tree(b)", Result: "ok"}, {Call: "open_tree(c)", Result: "ok"},
-				{Call: "open_tree(d)", Result: "denied"}, {Call: "mount(x)", Result: "ok"}, {Call: "open_tree(e)", Result: "ok"},
+				{Call: "open_tree(a)", Result: "ok"},
+				{Call: "open_tree(b)", Result: "ok"},
+				{Call: "open_tree(c)", Result: "ok"},
+				{Call: "open_tree(d)", Result: "denied"},
+				{Call: "mount(x)", Result: "ok"},
+				{Call: "open_tree(e)", Result: "ok"},
 			}},
 			"sandbox  dev                open_tree(a) = ok (and 2 more like it); open_tree(d) = denied; mount(x) = ok; open_tree(e) = ok  — devices (1.5ms)\n",
 		},

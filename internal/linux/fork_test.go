@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 }
 
 // run forks prog, and returns what its child wrote on descriptor 1, how it started and how it ended.
-func run(t *testing.T, prog func(out int, p *Program)) (output string, started error, status syscall.WaitStatus) {
+func run(t *testing.T, prog func(out int, p *Program)) (output string, status syscall.WaitStatus, started error) {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -70,7 +70,7 @@ func run(t *testing.T, prog func(out int, p *Program)) (output string, started e
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text), started, status
+	return string(text), status, started
 }
 
 // TestFork runs programs of calls and looks at what the executed one sees of them.
@@ -94,7 +94,7 @@ func TestFork(t *testing.T) {
 		"parent-death signal": {func(_ int, p *Program) { p.ParentDeathSignal(syscall.SIGTERM); sh(p, "echo ok") }, "ok\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, started, status := run(t, func(out int, p *Program) { p.Dup(out, 1); tt.prog(out, p) })
+			got, status, started := run(t, func(out int, p *Program) { p.Dup(out, 1); tt.prog(out, p) })
 			if started != nil || status != 0 || got != tt.want {
 				t.Errorf("%v, status %#x, %q; want %q", started, status, got, tt.want)
 			}
@@ -122,7 +122,7 @@ func TestForkFails(t *testing.T) {
 		"filter":    {func(p *Program) { p.NoNewPrivileges(); p.Seccomp(make([]byte, 8)) }, "seccomp", 2, syscall.EINVAL},
 	} {
 		t.Run(name, func(t *testing.T) {
-			output, started, status := run(t, func(out int, p *Program) {
+			output, status, started := run(t, func(out int, p *Program) {
 				p.Dup(out, 1)
 				tt.prog(p)
 				p.Execve("/bin/echo", []string{"echo", "went on"}, nil)
