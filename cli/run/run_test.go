@@ -142,10 +142,15 @@ func TestProxied(t *testing.T) {
 		t.Errorf("the command gets %+v, %v", info, err)
 	}
 	text := strings.Repeat("line\n", 100_000)
-	go func() {
-		_, _ = theirs.WriteString(text)
-		s.started(nil)
-	}()
+	held, err := linux.DupHigh(theirs) // by a process that outlives the command: finish does not wait for it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer linux.Close(held)
+	if _, err := theirs.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+	s.started(nil)
 	if err := s.finish(); err != nil {
 		t.Error(err)
 	}
