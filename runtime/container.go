@@ -124,17 +124,42 @@ func (c *Container) takeName() error {
 			return err
 		}
 		owner, err := os.Readlink(link)
+		if errors.Is(err, fs.ErrNotExist) { // its container was removed just now
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		if _, err := os.Lstat(filepath.Join(c.dirs.Containers(), owner)); err == nil {
+		if c.exists(owner) {
 			return hint.Wrap(fmt.Errorf("%w: %q is container %s", ErrNameTaken, c.Name, owner[:min(12, len(owner))]),
 				fmt.Sprintf("remove that one (minipod rm %s) or choose another name", c.Name))
 		}
-		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := c.freeName(link); err != nil {
 			return err
 		}
 	}
+}
+
+func (c *Container) exists(id string) bool {
+	_, err := os.Lstat(filepath.Join(c.dirs.Containers(), id))
+	return err == nil
+}
+
+// freeName removes the link of a container that is gone. The lock is for those who want the same name: without it one could
+// remove the link that another has just made.
+func (c *Container) freeName(link string) error {
+	lock, err := state.LockFile(filepath.Join(filepath.Dir(link), ".lock"))
+	if err != nil {
+		return err
+	}
+	owner, err := os.Readlink(link)
+	if err == nil && !c.exists(owner) {
+		err = os.Remove(link)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, lock.Remove())
 }
 
 func (c *Container) nameLink() string { return filepath.Join(c.dirs.Containers(), ".names", c.Name) }
@@ -368,7 +393,9 @@ func abandoned(dir string) bool {
 	switch {
 	case err == nil:
 		defer lock.Unlock()
-	case !errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist): // not whole yet, or half removed, whatever is there still
+		return true
+	default:
 		return false
 	}
 	var r Record

@@ -78,36 +78,40 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestNames: a name has one owner, from many that ask at once.
+// TestNames: a name has one owner, from many that ask at once; also where its former owner is gone.
 func TestNames(t *testing.T) {
-	dirs := tempDirs(t)
-	var won, lost []error
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			_, err := Create(dirs, Record{Name: "the-one"})
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				won = append(won, err)
-			} else {
-				lost = append(lost, err)
+	for _, dead := range []bool{false, true} {
+		for range 20 {
+			dirs := tempDirs(t)
+			must(t, makeFolders(dirs))
+			if dead {
+				must(t, os.Symlink(strings.Repeat("0", 64), filepath.Join(dirs.Containers(), ".names", "the-one")))
 			}
-		})
+			results := make(chan error, 16)
+			for range cap(results) {
+				go func() { _, err := Create(dirs, Record{Name: "the-one"}); results <- err }()
+			}
+			won := 0
+			for range cap(results) {
+				if err := <-results; err == nil {
+					won++
+				} else if !errors.Is(err, ErrNameTaken) || hint.Of(err) == "" {
+					t.Error(err)
+				}
+			}
+			if won != 1 {
+				t.Fatalf("%d own the name, whose former owner was dead: %v", won, dead)
+			}
+			entries, err := os.ReadDir(dirs.Containers())
+			if must(t, err); len(entries) != 3 {
+				t.Errorf("left: %v", entries)
+			}
+			names, err := os.ReadDir(filepath.Join(dirs.Containers(), ".names"))
+			if must(t, err); len(names) != 1 {
+				t.Errorf("names: %v", names)
+			}
+		}
 	}
-	all.Wait()
-	if len(won) != 1 || slices.ContainsFunc(lost, func(err error) bool { return !errors.Is(err, ErrNameTaken) || hint.Of(err) == "" }) {
-		t.Errorf("%d own the name; the others: %v", len(won), lost)
-	}
-	entries, err := os.ReadDir(dirs.Containers())
-	if must(t, err); len(entries) != 3 {
-		t.Errorf("left: %v", entries)
-	}
-	must(t, os.Symlink(strings.Repeat("0", 64), filepath.Join(dirs.Containers(), ".names", "ghost")))
-	c, err := Create(dirs, Record{Name: "ghost"}) // whose container is gone
-	must(t, err)
-	must(t, c.Delete(RemoveTree))
 }
 
 // TestUnreadable: a record that is damaged, or a newer minipod's, is in nobody's way.
@@ -151,7 +155,7 @@ func TestUnreadable(t *testing.T) {
 func TestHalfMade(t *testing.T) {
 	dirs := tempDirs(t)
 	must(t, makeFolders(dirs))
-	for i, files := range [][]string{{}, {"lock"}, {"lock", ".record"}, {"upper/x"}, {"lock", "upper/work/deep"}} {
+	for i, files := range [][]string{{}, {"lock"}, {"lock", ".record"}, {"upper/x"}, {"lock", "upper/work/deep"}, {"record.json", "upper/x"}} {
 		id := fmt.Sprintf("%064x", i)
 		for _, name := range files {
 			file := filepath.Join(dirs.Containers(), id, name)
