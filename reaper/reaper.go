@@ -17,7 +17,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/linux"
 )
 
-// A Reaper is made (by Listen) before its main child is forked, so that no signal falls in between.
+// A Reaper is made (by Listen) before anybody is told of its main child, so that no signal falls in between.
 type Reaper struct{ signals chan os.Signal }
 
 // Listen takes over the signals that somebody may send to PID 1 and mean the child; the real-time ones follow in Run.

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	stdruntime "runtime"
 	"syscall"
@@ -20,21 +19,21 @@ import (
 // The child's first failing call ends it; Child.Wait tells which one it was. The calling goroutine should be locked
 // to its thread when the program sets a parent-death signal: the kernel sends that when the *thread* dies.
 func Fork(flags uintptr, prog *Program) (*Child, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
+	var report [2]int
+	if err := unix.Pipe2(report[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("make the child's report pipe: %w", err)
 	}
 	var pidfd int32 = -1
 	syscall.ForkLock.Lock()
-	pid, errno := fork(flags|uintptr(syscall.SIGCHLD)|unix.CLONE_PIDFD, &pidfd, prog.calls, w.Fd())
+	pid, errno := fork(flags|uintptr(syscall.SIGCHLD)|unix.CLONE_PIDFD, &pidfd, prog.calls, uintptr(report[1]))
 	syscall.ForkLock.Unlock()
 	stdruntime.KeepAlive(prog)
-	w.Close()
+	unix.Close(report[1])
 	if errno != 0 {
-		r.Close()
+		unix.Close(report[0])
 		return nil, &CallError{Call: "clone", Err: errno}
 	}
-	return &Child{PID: int(pid), pidfd: int(pidfd), report: r, prog: prog}, nil
+	return &Child{PID: int(pid), pidfd: int(pidfd), report: report[0], prog: prog}, nil
 }
 
 // The runtime's own hooks around fork: signals are blocked before, and in the child handlers are reset. gVisor
@@ -121,20 +120,28 @@ func (p *Program) Run() error {
 type Child struct {
 	PID    int
 	pidfd  int
-	report *os.File
+	report int
 	prog   *Program
 }
 
 // Started waits until the child has executed its program's execve (or ended). It returns a *CallError for the call
 // that failed.
 func (c *Child) Started() error {
-	defer c.report.Close()
+	defer unix.Close(c.report)
 	var failure [8]byte
-	switch _, err := io.ReadFull(c.report, failure[:]); {
-	case errors.Is(err, io.EOF):
-		return nil // the pipe is close-on-exec: its end means that execve worked
-	case err != nil:
-		return fmt.Errorf("read the child's report: %w", err)
+	WaitReadable(c.report)
+	for {
+		n, err := unix.Read(c.report, failure[:])
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read the child's report: %w", err)
+		}
+		if n == 0 {
+			return nil // the pipe is close-on-exec: its end means that execve worked
+		}
+		break // eight bytes are written and read at once (man 7 pipe, PIPE_BUF)
 	}
 	index := binary.NativeEndian.Uint32(failure[:4])
 	errno := syscall.Errno(binary.NativeEndian.Uint32(failure[4:]))

@@ -174,6 +174,18 @@ func Send(fd int, record []byte, passed int) error {
 	}
 }
 
+// WaitReadable waits until fd can be read, or its other end is gone. It does not tell Go's scheduler, which would start another
+// thread for whatever else there is to do: it is for a wait that is short, or in a process that has nothing else to do.
+func WaitReadable(fd int) {
+	poll := unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	for {
+		_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&poll)), 1, 0, 0, 0, 0)
+		if errno != syscall.EINTR {
+			return // what is wrong with fd, reading it will tell
+		}
+	}
+}
+
 // Receive receives one record into buf, and a descriptor or -1. No record (n is 0) means that the peer is gone.
 func Receive(fd int, buf []byte) (n, passed int, err error) {
 	rights := make([]byte, unix.CmsgSpace(4))

@@ -112,7 +112,6 @@ func (s *sandbox) run() (name string, err error) {
 		s.tellPayload(payload, nil)
 		return s.blame(payload, payload.program.Run()) // returns only where execve failed
 	}
-	signals := reaper.Listen()
 	child, err := linux.Fork(0, payload.program)
 	if err != nil {
 		return "exec", err
@@ -120,6 +119,7 @@ func (s *sandbox) run() (name string, err error) {
 	if err := s.passGate(); err != nil {
 		return "exec", fmt.Errorf("limit PID 1: %w", err)
 	}
+	signals := reaper.Listen() // nobody is told yet that there is anybody to signal
 	err = child.Started()
 	s.tellPayload(payload, err)
 	if err != nil {
@@ -208,6 +208,7 @@ func (s *sandbox) sendFD(m message, fd int) error {
 // nobody to tell, and nothing to do.
 func (s *sandbox) await(word string) (fd int) {
 	var record [16]byte
+	linux.WaitReadable(controlFD)
 	n, fd, err := linux.Receive(controlFD, record[:])
 	if err != nil || string(record[:n]) != word {
 		os.Exit(hint.ExitRuntime)
