@@ -91,7 +91,7 @@ type gzipReader struct{ z *gzip.Reader }
 
 func (g gzipReader) Read(p []byte) (int, error) {
 	n, err := g.z.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("gzip: %w", err)
 	}
 	return n, err
@@ -103,7 +103,7 @@ type zstdReader struct{ z *zstd.Decoder }
 
 func (d zstdReader) Read(p []byte) (int, error) {
 	n, err := d.z.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("zstd: %w", err)
 	}
 	return n, err

@@ -222,4 +222,4 @@ func copyOwner(to, from linux.File, st linux.Stat) error {
 	return nil
 }
 
-func modified(st linux.Stat) time.Time { return time.Unix(int64(st.Mtim.Sec), int64(st.Mtim.Nsec)) }
+func modified(st linux.Stat) time.Time { return time.Unix(st.Mtim.Unix()) }

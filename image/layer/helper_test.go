@@ -31,15 +31,19 @@ var epoch = time.Unix(1_600_000_000, 0)
 func file(name, body string) entry {
 	return entry{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644}, body}
 }
+
 func dir(name string) entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755}}
 }
+
 func symlink(name, target string) entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target, Mode: 0o777}}
 }
+
 func hardlink(name, target string) entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target, Mode: 0o644}}
 }
+
 func special(name string, typeflag byte) entry {
 	return entry{Header: tar.Header{Typeflag: typeflag, Name: name, Mode: 0o644}}
 }
@@ -49,6 +53,7 @@ func (e entry) owner(uid, gid int) entry {
 	e.Uid, e.Gid = uid, gid
 	return e
 }
+
 func (e entry) xattr(key, value string) entry {
 	records := map[string]string{xattrPrefix + key: value}
 	for k, v := range e.PAXRecords {

@@ -146,7 +146,7 @@ func (p *packer) file(dir linux.File, n node, full string) error {
 	if err := p.write(h, n.Stat); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(p.tar, content, n.Size); err == io.EOF {
+	if _, err := io.CopyN(p.tar, content, n.Size); errors.Is(err, io.EOF) {
 		return fmt.Errorf("it shrank while it was read: %w", io.ErrUnexpectedEOF)
 	} else if err != nil {
 		return err
@@ -157,7 +157,7 @@ func (p *packer) file(dir linux.File, n node, full string) error {
 // write writes h with the attributes that st tells.
 func (p *packer) write(h tar.Header, st linux.Stat) error {
 	h.Mode, h.Uid, h.Gid = int64(st.Mode&linux.ModeBits), int(st.Uid), int(st.Gid)
-	h.ModTime, h.Format = time.Unix(int64(st.Mtim.Sec), 0), tar.FormatPAX
+	h.ModTime, h.Format = modified(st).Truncate(time.Second), tar.FormatPAX
 	return p.tar.WriteHeader(&h)
 }
 

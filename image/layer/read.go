@@ -19,7 +19,7 @@ func (n node) kind() uint32 { return n.Mode & linux.S_IFMT }
 // inode identifies a file that may have several names.
 type inode struct{ dev, ino uint64 }
 
-func (n node) inode() inode { return inode{uint64(n.Dev), n.Ino} }
+func (n node) inode() inode { return inode{n.Dev, n.Ino} }
 
 // read answers what the folder dir holds, sorted by name, and whether it hides the layers below.
 func read(dir linux.File) (nodes []node, hides bool, err error) {
