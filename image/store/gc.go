@@ -76,7 +76,7 @@ func (s *Store) mark(index *ocispec.Index) (blobs map[digest.Digest]bool, layers
 	var visit func(d digest.Digest, depth int) error
 	visit = func(d digest.Digest, depth int) error {
 		if CheckDigest(d) != nil || blobs[d] || depth > maxNesting {
-			return nil
+			return nil //nolint:nilerr // what is not ours to read is not ours to follow
 		}
 		blobs[d] = true
 		// One document for all kinds: a manifest, an index, a config.

@@ -101,8 +101,10 @@ func TestIngestRefuses(t *testing.T) {
 		t.Error(err)
 	}
 
-	for _, d := range []digest.Digest{"", "sha256:", "sha256:..", "sha256:../../../../etc/passwd", "md5:d41d8cd98f00b204e9800998ecf8427e",
-		"sha256:" + digest.Digest(strings.Repeat("A", 64)), "sha256:" + digest.Digest(strings.Repeat("/", 64))} {
+	for _, d := range []digest.Digest{
+		"", "sha256:", "sha256:..", "sha256:../../../../etc/passwd", "md5:d41d8cd98f00b204e9800998ecf8427e",
+		"sha256:" + digest.Digest(strings.Repeat("A", 64)), "sha256:" + digest.Digest(strings.Repeat("/", 64)),
+	} {
 		if _, err := s.Ingest(t.Context(), ocispec.Descriptor{Digest: d, Size: 1}); err == nil {
 			t.Errorf("Ingest of %q", d)
 		}
