@@ -272,8 +272,11 @@ func (b *Builder) MakeDev() error {
 	}
 	b.devices = nil
 	for _, link := range [...][2]string{
-		{"/proc/self/fd", "/dev/fd"}, {"/proc/self/fd/0", "/dev/stdin"}, {"/proc/self/fd/1", "/dev/stdout"},
-		{"/proc/self/fd/2", "/dev/stderr"}, {"pts/ptmx", "/dev/ptmx"},
+		{"/proc/self/fd", "/dev/fd"},
+		{"/proc/self/fd/0", "/dev/stdin"},
+		{"/proc/self/fd/1", "/dev/stdout"},
+		{"/proc/self/fd/2", "/dev/stderr"},
+		{"pts/ptmx", "/dev/ptmx"},
 	} {
 		if err := b.did(os.Symlink(link[0], link[1]), "symlink(%q, %q)", link[0], link[1]); err != nil {
 			return err

@@ -3,6 +3,7 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strconv"
@@ -211,10 +212,14 @@ func (t trial) mount(option string) error {
 // use does in merged what containers do, and looks whether the answer is that of an ordinary file system.
 func (t trial) use() error {
 	absent := func(name string) error {
-		if _, err := os.Lstat(t.path(name)); !os.IsNotExist(err) {
-			return fmt.Errorf("%s is visible in the overlay (%v)", name, err)
+		_, err := os.Lstat(t.path(name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err == nil:
+			return fmt.Errorf("%s is visible in the overlay", name)
 		}
-		return nil
+		return err
 	}
 	steps := []func() error{
 		func() error { return absent("merged/gone") },       // the device 0/0 hides

@@ -205,7 +205,7 @@ var tmpfsWords = []string{
 
 func checkTmpfsOption(option string) error {
 	key, value, hasValue := strings.Cut(option, "=")
-	valid := false
+	var valid bool
 	switch key {
 	case "size":
 		_, err := parseSize(strings.TrimSuffix(value, "%"))

@@ -34,7 +34,7 @@ func StatFD(fd int) (Info, error) {
 		kind := st.Mode & unix.S_IFMT
 		return Info{
 			IsDir: kind == unix.S_IFDIR, IsRegular: kind == unix.S_IFREG, IsFIFO: kind == unix.S_IFIFO, IsSocket: kind == unix.S_IFSOCK,
-			Mode: st.Mode & 0o7777, Rdev: uint64(st.Rdev), Owner: st.Uid,
+			Mode: st.Mode & 0o7777, Rdev: st.Rdev, Owner: st.Uid,
 		}, nil
 	}
 }
