@@ -34,6 +34,10 @@ func (r *Reaper) Run(child int) (status int) {
 	go func() {
 		_, realTime := linux.Forwardable()
 		signal.Notify(r.signals, realTime...)
+		// Somebody inside may send what the kernel sends for a fault of ours. It says nothing: without this Go would
+		// believe it, and crash. To a channel that nobody reads: a real fault ends us all the same.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP,
+			syscall.SIGSYS, syscall.SIGSTKFLT)
 		for s := range r.signals {
 			if number, ok := s.(syscall.Signal); ok {
 				_ = syscall.Kill(child, number) // ESRCH: it has just ended, and so do we
