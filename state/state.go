@@ -18,6 +18,7 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -87,7 +88,7 @@ func Make(dir string) error {
 // WriteFile makes name hold data: temp, fsync, rename, fsync of the folder. Readers see the old or the new content.
 func WriteFile(name string, data []byte, mode fs.FileMode) error {
 	dir := path.Dir(name)
-	temp := path.Join(dir, ".tmp-"+path.Base(name)+"-"+strconv.Itoa(os.Getpid()))
+	temp := path.Join(dir, tempPrefix(name)+strconv.Itoa(os.Getpid()))
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, mode)
 	if err != nil {
 		return err
@@ -106,6 +107,29 @@ func WriteFile(name string, data []byte, mode fs.FileMode) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// RemoveTemps removes what writers of name left that died in WriteFile. The caller holds the lock under which name is
+// written, or it removes a living writer's file. It is idempotent, and a missing folder is no error.
+func RemoveTemps(name string) error {
+	dir := path.Dir(name)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var errs []error
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tempPrefix(name)) {
+			continue
+		}
+		if err := os.Remove(path.Join(dir, e.Name())); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// tempPrefix starts the name of name's temporary files; the writer's PID ends it.
+func tempPrefix(name string) string { return ".tmp-" + path.Base(name) + "-" }
 
 // WriteJSON is WriteFile of v's indented JSON, with mode 0600.
 func WriteJSON(name string, v any) error {

@@ -85,6 +85,9 @@ func (s *Store) unpackLayer(name string, diffID digest.Digest, unpack func(dir s
 	if err != nil {
 		return err
 	}
+	if err := state.RemoveTemps(s.layerPath(name + ".json")); err != nil {
+		return err
+	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,38 @@ func TestLayerOnce(t *testing.T) {
 	record, err := s.LayerRecord(diffID)
 	if err != nil || record.DiffID != diffID || record.Summary.Entries == 0 {
 		t.Errorf("record %+v, %v", record, err)
+	}
+}
+
+// A writer that died while it wrote a layer's record has left a part of it. The next one, and Prune, remove it.
+func TestLayerRecordTemps(t *testing.T) {
+	s := newStore(t)
+	data := tarOf(t, "a", "content")
+	diffID := digest.FromBytes(data)
+	leave := func() string {
+		name := s.layerPath(".tmp-" + layerName(diffID) + ".json-1")
+		if err := os.WriteFile(name, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	for _, test := range []struct {
+		name  string
+		clean func() error
+	}{
+		{"prune", func() error { _, err := s.Prune(t.Context(), false, noContainers); return err }},
+		{"the next writer", func() error {
+			defer hold(t, s)()
+			return s.UnpackLayer(t.Context(), diffID, bytes.NewReader(data), layer.Options{TolerateChown: true})
+		}},
+	} {
+		left := leave()
+		if err := test.clean(); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		if _, err := os.Lstat(left); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s leaves %s: %v", test.name, left, err)
+		}
 	}
 }
 
