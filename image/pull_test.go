@@ -195,6 +195,23 @@ func TestPullSurvives(t *testing.T) {
 				return false
 			}
 		}},
+		{"ranges that are refused", func(s *registrytest.Server) func(http.ResponseWriter, *http.Request) bool {
+			cut := false
+			return func(w http.ResponseWriter, r *http.Request) bool {
+				switch {
+				case !registrytest.IsBlob(r, ""):
+					return false
+				case r.Header.Get("Range") != "":
+					w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+				case !cut:
+					cut = true
+					s.Cut(w, r, 500_000)
+				default:
+					return false
+				}
+				return true
+			}
+		}},
 		{"errors that pass", func(*registrytest.Server) func(http.ResponseWriter, *http.Request) bool {
 			var n atomic.Int32
 			return func(w http.ResponseWriter, r *http.Request) bool {

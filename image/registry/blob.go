@@ -113,12 +113,13 @@ func (b *blob) open() error {
 
 // blob asks one place for desc from offset on.
 func (p *place) blob(ctx context.Context, desc ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
-	header := http.Header{}
-	if offset > 0 {
-		header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-")
-	}
 	watched, cancel := context.WithCancelCause(ctx)
-	resp, err := p.do(watched, "blobs/"+desc.Digest.String(), header)
+	resp, err := p.askBlob(watched, desc, offset)
+	if err == nil && offset > 0 && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		// The range lies within the blob: it is the place, or a cache before it, that can't. So from zero, once.
+		resp.Body.Close()
+		resp, err = p.askBlob(watched, desc, 0)
+	}
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -150,6 +151,15 @@ func (p *place) blob(ctx context.Context, desc ocispec.Descriptor, offset int64)
 		}
 	}
 	return body, nil
+}
+
+// askBlob sends the request for desc from offset on.
+func (p *place) askBlob(ctx context.Context, desc ocispec.Descriptor, offset int64) (*http.Response, error) {
+	header := http.Header{}
+	if offset > 0 {
+		header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-")
+	}
+	return p.do(ctx, "blobs/"+desc.Digest.String(), header)
 }
 
 func rangeStart(contentRange string) (int64, error) {
