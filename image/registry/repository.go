@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -33,8 +34,12 @@ type Repository struct {
 type Options struct {
 	Config  *config.Config
 	Getenv  func(string) string // for the credential files; nil means os.Getenv
+	Dial    Dial                // nil means the network
 	Retries Retries
 }
+
+// A Dial connects to an address, as net.Dialer.DialContext does.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Retries says how often a request is repeated that failed in a way which may pass.
 type Retries struct {
@@ -68,9 +73,12 @@ func Open(registry, repository string, o Options) (*Repository, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}).DialContext
+	}
 	r := &Repository{registry: registry, repository: repository, config: o.Config, retries: o.Retries.withDefaults()}
 	settings := o.Config.Registry(registry)
-	shared, files := newTransports(), credentialFiles(o.Getenv)
+	shared, files := newTransports(o.Dial), credentialFiles(o.Getenv)
 	add := func(host, path string, insecure bool) error {
 		insecure = insecure || isLoopback(host)
 		var options []name.Option

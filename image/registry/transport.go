@@ -23,17 +23,17 @@ func (t transports) close() {
 	t.insecure.inner.CloseIdleConnections()
 }
 
-func newTransports() transports {
+func newTransports(dial Dial) transports {
 	return transports{
-		verified: &guard{inner: newTransport(nil)},
-		insecure: &guard{inner: newTransport(&tls.Config{InsecureSkipVerify: true}), plain: true}, // the user's own word, or loopback
+		verified: &guard{inner: newTransport(dial, nil)},
+		insecure: &guard{inner: newTransport(dial, &tls.Config{InsecureSkipVerify: true}), plain: true}, // the user's own word, or loopback
 	}
 }
 
-func newTransport(tlsConfig *tls.Config) *http.Transport {
+func newTransport(dial Dial, tlsConfig *tls.Config) *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment, // HTTP_PROXY, HTTPS_PROXY, NO_PROXY; never for loopback
-		DialContext:            (&net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:            dial,
 		TLSHandshakeTimeout:    connectTimeout,
 		TLSClientConfig:        tlsConfig,
 		ResponseHeaderTimeout:  headerTimeout,
