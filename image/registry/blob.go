@@ -115,11 +115,6 @@ func (b *blob) open() error {
 func (p *place) blob(ctx context.Context, desc ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
 	watched, cancel := context.WithCancelCause(ctx)
 	resp, err := p.askBlob(watched, desc, offset)
-	if err == nil && offset > 0 && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
-		// The range lies within the blob: it is the place, or a cache before it, that can't. So from zero, once.
-		resp.Body.Close()
-		resp, err = p.askBlob(watched, desc, 0)
-	}
 	if err != nil {
 		cancel(nil)
 		return nil, err
@@ -153,13 +148,19 @@ func (p *place) blob(ctx context.Context, desc ocispec.Descriptor, offset int64)
 	return body, nil
 }
 
-// askBlob sends the request for desc from offset on.
+// askBlob sends the request for desc from offset on, and where that is refused, for the whole.
 func (p *place) askBlob(ctx context.Context, desc ocispec.Descriptor, offset int64) (*http.Response, error) {
 	header := http.Header{}
 	if offset > 0 {
 		header.Set("Range", "bytes="+strconv.FormatInt(offset, 10)+"-")
 	}
-	return p.do(ctx, "blobs/"+desc.Digest.String(), header)
+	resp, err := p.do(ctx, "blobs/"+desc.Digest.String(), header)
+	if err != nil || offset == 0 || resp.StatusCode != http.StatusRequestedRangeNotSatisfiable {
+		return resp, err
+	}
+	// The range lies within the blob: it is the place, or a cache before it, that can't. So from zero, once.
+	resp.Body.Close()
+	return p.askBlob(ctx, desc, 0)
 }
 
 func rangeStart(contentRange string) (int64, error) {
