@@ -17,9 +17,10 @@ import (
 	"codeberg.org/minipod/minipod/volume"
 )
 
-// finish removes the container, or keeps it with its exit status. One that never ran is not kept.
-func (r *run) finish(c *runtime.Container, status int, failed bool) error {
-	if !r.Remove && !failed {
+// finish removes the container, or keeps it with its exit status. One that never ran is not kept; one that ran is, whatever
+// failed afterwards: its files are the user's.
+func (r *run) finish(c *runtime.Container, status int, ran bool) error {
+	if !r.Remove && ran {
 		c.Status, c.PID, c.ExitCode, c.Finished = runtime.StatusExited, 0, status, time.Now()
 		return errors.Join(c.Save(), c.Close())
 	}

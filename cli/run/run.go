@@ -138,7 +138,8 @@ func (r *run) container() (status int, err error) {
 	if err != nil {
 		return 0, errors.Join(err, sandbox.Abandon())
 	}
-	defer func() { err = errors.Join(err, r.finish(c, status, err != nil)) }()
+	ran := false
+	defer func() { err = errors.Join(err, r.finish(c, status, ran)) }()
 	config, err := r.startConfig(c)
 	if err != nil {
 		return 0, errors.Join(err, sandbox.Abandon())
@@ -147,6 +148,7 @@ func (r *run) container() (status int, err error) {
 	swept := make(chan error, 1)
 	go func() { swept <- r.sweep() }() // while the sandbox starts, which mostly waits
 	if sandbox, err = c.Start(config); err == nil {
+		ran = true
 		saved := make(chan error, 1)
 		go func() { saved <- c.Save() }() // for ps; a container without its PID there is one that has just started
 		status, err = r.supervise(sandbox, io, signals)
@@ -220,7 +222,7 @@ func (r *run) startConfig(c *runtime.Container) (*runtime.Config, error) {
 // supervise waits for the end, and hands on what comes meanwhile.
 func (r *run) supervise(sandbox *stage.Sandbox, io *stdio, signals chan os.Signal) (int, error) {
 	if err := io.attach(sandbox); err != nil {
-		return 0, errors.Join(err, sandbox.Signal(killSignal), wait(sandbox))
+		return hint.ExitRuntime, errors.Join(err, sandbox.Signal(killSignal), wait(sandbox))
 	}
 	go forward(signals, sandbox, io, r.SigProxy)
 	status, err := sandbox.Wait()

@@ -234,6 +234,19 @@ func TestMounts(t *testing.T) {
 	}
 }
 
+// TestFinish keeps what ran, whatever went wrong afterwards (a terminal that was closed), and nothing else.
+func TestFinish(t *testing.T) {
+	for _, ran := range []bool{true, false} {
+		r, c := runner(t)
+		if err := r.finish(c, 129, ran); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(c.Dir); (err == nil) != ran {
+			t.Errorf("ran=%v: %v", ran, err)
+		}
+	}
+}
+
 func TestRlimits(t *testing.T) {
 	r, _ := runner(t)
 	r.Ulimits = []flags.Ulimit{{Name: "nofile", Soft: 1, Hard: 2}}

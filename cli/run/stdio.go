@@ -179,6 +179,9 @@ func (s *stdio) finish() error {
 		return nil
 	}
 	err := s.raw.Restore()
+	if errors.Is(err, syscall.EIO) { // it was hung up: nothing to restore
+		err = nil
+	}
 	if e := s.guard.Kill(syscall.SIGKILL); e != nil && !errors.Is(e, syscall.ESRCH) {
 		err = errors.Join(err, e)
 	}
