@@ -184,6 +184,12 @@ func (c *Container) Close() error { return c.lock.Unlock() }
 // Delete removes the container with everything that it wrote, and its lock last. removeInside removes a folder inside the
 // user's id range: it is called where the container left files that are not its root's, which nobody outside may remove.
 func (c *Container) Delete(removeInside func(dir string) error) error {
+	// A folder whose lock is removed already looks abandoned: Sweep stays away meanwhile, and takes what a crash leaves of it.
+	removing, err := state.RLockFile(filepath.Join(c.dirs.Containers(), ".lock"))
+	if err != nil {
+		return fmt.Errorf("remove a container: %w", err)
+	}
+	defer removing.Unlock()
 	owner, err := os.Readlink(c.nameLink())
 	if err == nil && owner == c.ID {
 		err = os.Remove(c.nameLink())
