@@ -16,8 +16,8 @@
 // # Crashes
 //
 // Everything appears by rename: a blob after its hash was checked and its bytes were fsynced, a layer's tree after its
-// last entry, a name with the whole new index.json. A kill -9 at any moment leaves only files in tmp/ and folders in
-// layers/ whose names start with a dot; the next comer who takes the same lock goes on from the first and drops the
+// last entry, a name with the whole new index.json. A kill -9 at any moment leaves only files in tmp/, and in layers/
+// and images/ what has a name that starts with a dot; the next comer who takes the same lock goes on from the first and drops the
 // second. Layer trees are not fsynced (it would cost as much again as unpacking them): after a power cut, remove
 // an image that misbehaves and pull it again.
 //
