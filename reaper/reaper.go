@@ -40,6 +40,9 @@ func (r *Reaper) Run(child int) (status int) {
 			syscall.SIGSYS, syscall.SIGSTKFLT)
 		for s := range r.signals {
 			if number, ok := s.(syscall.Signal); ok {
+				if number == syscall.SIGTSTP { // the child leads a session, so its process group is orphaned: there SIGTSTP stops nobody
+					number = syscall.SIGSTOP
+				}
 				_ = syscall.Kill(child, number) // ESRCH: it has just ended, and so do we
 			}
 		}

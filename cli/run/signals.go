@@ -32,7 +32,7 @@ func forward(signals chan os.Signal, sandbox *stage.Sandbox, io *stdio, proxy bo
 		case number == syscall.SIGTSTP: // Ctrl-Z at a terminal that is not raw: both stop, and `fg` wakes both
 			_ = sandbox.Signal(number)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
-		case proxy:
+		case proxy || number == syscall.SIGCONT:
 			_ = sandbox.Signal(number) // ESRCH: it has just ended
 		case number == syscall.SIGINT || number == syscall.SIGTERM || number == syscall.SIGHUP || number == syscall.SIGQUIT:
 			_ = sandbox.Signal(killSignal) // --sig-proxy=false: the signal is ours, and it ends us
