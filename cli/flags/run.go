@@ -203,8 +203,8 @@ func (r *Run) setHostname(value string) error {
 }
 
 func (r *Run) setName(value string) error {
-	if len(value) < 2 || !isName(value) {
-		return hint.Wrap(fmt.Errorf("invalid container name %q", value), "use letters, digits, _ . and -, at least two, beginning with a letter or digit")
+	if len(value) < 2 || len(value) > 200 || !isName(value) { // it is a file's name, too
+		return hint.Wrap(fmt.Errorf("invalid container name %q", value), "use letters, digits, _ . and -, 2 to 200 of them, beginning with a letter or digit")
 	}
 	r.Name = value
 	return nil

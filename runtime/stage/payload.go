@@ -24,7 +24,7 @@ type payloadPart struct {
 
 // payloadSteps are the steps after the fork. They only write calls down; so they are a table like the other, told and
 // blamed in the same way. Where no_new_privs is off, seccomp must come before the capabilities go: installing a filter
-// takes one or the other (man 2 seccomp). The order in that case is payloadStepsPrivileged's.
+// takes one or the other (man 2 seccomp). early-seccomp is for that case.
 var payloadSteps = []struct {
 	name string
 	add  func(*sandbox, *linux.Program)

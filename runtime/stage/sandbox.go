@@ -169,7 +169,7 @@ func (s *sandbox) tell(name, why string, took time.Duration, err error) error {
 	}
 	event := &Event{Step: name, Why: why, Who: Role, Calls: s.calls, Micros: took.Microseconds()}
 	if err != nil {
-		event.Error = err.Error()
+		event.Error = clip(err.Error())
 	}
 	s.calls = nil
 	return s.send(message{Kind: "step", Event: event})
@@ -191,7 +191,16 @@ func (s *sandbox) trace(call string, err error) {
 			result = errno.Error()
 		}
 	}
-	s.calls = append(s.calls, CallResult{call, result})
+	s.calls = append(s.calls, CallResult{clip(call), clip(result)})
+}
+
+// clip keeps a record shorter than what the parent receives at once: a command's arguments may be megabytes.
+func clip(text string) string {
+	const most = 2000
+	if len(text) > most {
+		return text[:most] + "…"
+	}
+	return text
 }
 
 func (s *sandbox) send(m message) error { return s.sendFD(m, -1) }
@@ -217,7 +226,7 @@ func (s *sandbox) await(word string) (fd int) {
 }
 
 func (s *sandbox) fail(name string, err error) {
-	failure := &Failure{Step: name, Text: err.Error(), Hint: hint.Of(err), Exit: hint.ExitStatus(err, hint.ExitRuntime)}
+	failure := &Failure{Step: name, Text: clip(err.Error()), Hint: clip(hint.Of(err)), Exit: hint.ExitStatus(err, hint.ExitRuntime)}
 	errors.As(err, &failure.Errno)
 	_ = s.send(message{Kind: "failed", Fail: failure}) // nobody there: nothing to tell
 }

@@ -24,7 +24,7 @@ type step struct {
 }
 
 // sandboxSteps is how a container comes to be, from the first instruction in the new namespaces to the program. The
-// order matters; stage_test.go holds it to the reasons that stand here.
+// order matters; steps_test.go holds it to the reasons that stand here.
 var sandboxSteps = []step{
 	{"become-root", (*sandbox).becomeRoot, "uid 0 of this user namespace, and nobody outside of it"},
 	{"private-mounts", (*sandbox).privateMounts, "nothing that we mount leaks to the host"},
