@@ -151,11 +151,29 @@ func printInspect[T any](w io.Writer, objects []T, format string) error {
 		return err
 	}
 	for _, o := range objects {
-		if err := execute(w, t, o); err != nil {
+		err := execute(w, t, o)
+		if err != nil && executeRaw(w, t, o) == nil { // docker's second try: the names that the JSON shows, such as {{.Id}}
+			continue
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func executeRaw(w io.Writer, t *template.Template, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var raw any
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(&raw); err != nil {
+		return err
+	}
+	return execute(w, t.Option("missingkey=error"), raw)
 }
 
 // encodeJSON is the template function json.
