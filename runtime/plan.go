@@ -101,14 +101,30 @@ func find(words []word, name string) (flag uint64, found bool) {
 
 // attributes are mount(8)'s words that belong to the mount, not to the file system. The empty ones are the default.
 var attributes = []word{
-	{"ro", linux.AttrRdonly}, {"nosuid", linux.AttrNosuid}, {"nodev", linux.AttrNodev}, {"noexec", linux.AttrNoexec},
-	{"noatime", linux.AttrNoatime}, {"strictatime", linux.AttrStrictatime}, {"nodiratime", linux.AttrNodiratime},
-	{"rw", 0}, {"suid", 0}, {"dev", 0}, {"exec", 0}, {"relatime", 0}, {"bind", 0}, {"rbind", 0}, {"defaults", 0},
+	{"ro", linux.AttrRdonly},
+	{"nosuid", linux.AttrNosuid},
+	{"nodev", linux.AttrNodev},
+	{"noexec", linux.AttrNoexec},
+	{"noatime", linux.AttrNoatime},
+	{"strictatime", linux.AttrStrictatime},
+	{"nodiratime", linux.AttrNodiratime},
+	{"rw", 0},
+	{"suid", 0},
+	{"dev", 0},
+	{"exec", 0},
+	{"relatime", 0},
+	{"bind", 0},
+	{"rbind", 0},
+	{"defaults", 0},
 }
 
 var propagations = []word{
-	{"private", linux.MsPrivate}, {"rprivate", linux.MsPrivate}, {"slave", linux.MsSlave}, {"rslave", linux.MsSlave},
-	{"shared", linux.MsShared}, {"rshared", linux.MsShared},
+	{"private", linux.MsPrivate},
+	{"rprivate", linux.MsPrivate},
+	{"slave", linux.MsSlave},
+	{"rslave", linux.MsSlave},
+	{"shared", linux.MsShared},
+	{"rshared", linux.MsShared},
 }
 
 func mountOf(m specs.Mount, gids idmap.Map) (rootfs.Mount, error) {

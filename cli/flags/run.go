@@ -39,7 +39,6 @@ type Run struct {
 	Network  string // "": the default; none or host
 
 	Init        bool // the command runs under our PID 1; otherwise it is PID 1 itself
-	StopSignal  string
 	SigProxy    bool
 	OOMScoreAdj *int
 	Umask       *uint32
@@ -160,7 +159,6 @@ var runFlags = []runFlag{
 	{Flag{Name: "shm-size", Kind: String, Value: "BYTES", Default: "64m", Usage: "the size of /dev/shm"}, func(r *Run) any { return r.setShmSize }},
 	{Flag{Name: "sig-proxy", Kind: Bool, Default: "true", Usage: "hand signals on to the command"}, func(r *Run) any { return &r.SigProxy }},
 	{Flag{Name: "step", Kind: Bool, Usage: "wait for Enter between the steps of the start"}, func(r *Run) any { return &r.Step }},
-	{Flag{Name: "stop-signal", Kind: String, Value: "SIGNAL", Usage: "the signal that stops the container"}, func(r *Run) any { return &r.StopSignal }},
 	{Flag{Name: "tmpfs", Kind: Strings, Value: "TARGET[:OPTIONS]", Usage: "mount a tmpfs"}, func(r *Run) any { return r.addTmpfs }},
 	{Flag{Name: "tty", Short: "t", Kind: Bool, Usage: "give the command a terminal"}, func(r *Run) any { return &r.TTY }},
 	{Flag{Name: "ulimit", Kind: Strings, Value: "NAME=SOFT[:HARD]", Usage: "set a resource limit (-1: none)"}, func(r *Run) any { return r.addUlimit }},

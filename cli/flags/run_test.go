@@ -53,12 +53,12 @@ func TestRunDefaults(t *testing.T) {
 func TestRunFlags(t *testing.T) {
 	run := parse(t, "-it --rm -q --read-only --name web -w /a/../b -u 1:2 -h box --pull=never --platform linux/arm64 --net host"+
 		" --cap-add NET_ADMIN --cap-drop ALL --security-opt no-new-privileges=false --security-opt seccomp=unconfined --pid private"+
-		" --sig-proxy=false --oom-score-adj -7 --umask 077 --shm-size 1m --stop-signal INT --explain --step alpine ls -l --rm")
+		" --sig-proxy=false --oom-score-adj -7 --umask 077 --shm-size 1m --explain --step alpine ls -l --rm")
 	adj, umask := -7, uint32(0o77)
 	want := &Run{
 		Image: "alpine", Args: []string{"ls", "-l", "--rm"}, Interactive: true, TTY: true, Remove: true, ReadOnly: true, Quiet: true,
 		Name: "web", Workdir: "/b", User: "1:2", Hostname: "box", Pull: "never", Platform: "linux/arm64", Network: "host",
-		CapAdd: []string{"NET_ADMIN"}, CapDrop: []string{"ALL"}, Seccomp: "unconfined", ShmSize: 1 << 20, StopSignal: "INT",
+		CapAdd: []string{"NET_ADMIN"}, CapDrop: []string{"ALL"}, Seccomp: "unconfined", ShmSize: 1 << 20,
 		OOMScoreAdj: &adj, Umask: &umask, Explain: "text", Step: true,
 	}
 	if !reflect.DeepEqual(run, want) {

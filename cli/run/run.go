@@ -200,7 +200,7 @@ func (r *run) startConfig(c *runtime.Container) (*runtime.Config, error) {
 		Capabilities: r.caps, NoNewPrivileges: r.NoNewPrivileges,
 		Rlimits: limits, OOMScoreAdj: r.OOMScoreAdj, Umask: r.Umask,
 		UIDs: r.uids, GIDs: r.gids,
-		Labels: c.Labels, StopSignal: r.StopSignal,
+		Labels: c.Labels,
 	})
 	if err != nil {
 		return nil, err

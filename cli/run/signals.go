@@ -15,7 +15,11 @@ const killSignal = syscall.SIGKILL
 func listen() chan os.Signal {
 	signals := make(chan os.Signal, 64)
 	usual, _ := linux.Forwardable()
-	signal.Notify(signals, usual...)
+	for _, s := range usual {
+		if !signal.Ignored(s) { // nohup, or a script's background: our caller wants us left alone, and so the command
+			signal.Notify(signals, s)
+		}
+	}
 	return signals
 }
 

@@ -2,6 +2,7 @@ package run
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -95,9 +96,13 @@ func (s *stdio) copy(ours, theirs *os.File) {
 	s.outputs = append(s.outputs, theirs)
 	s.copies.Go(func() {
 		defer theirs.Close()
-		_, err := io.Copy(ours, theirs) // nobody reads us any more: the command learns it by SIGPIPE
+		_, err := io.Copy(ours, theirs)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			_ = linux.Drain(ours, theirs)
+			err = linux.Drain(ours, theirs)
+		}
+		// EPIPE: nobody reads us any more, which the command learns by SIGPIPE. EIO: a terminal's last process is gone.
+		if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.EIO) {
+			fmt.Fprintf(os.Stderr, "minipod: warning: the command's output is not complete: %v\n", err)
 		}
 	})
 }

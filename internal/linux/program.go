@@ -88,6 +88,20 @@ func (p *Program) CloseFrom(first int) {
 	p.add(fmt.Sprintf("close_range(%d, ~0, CLOEXEC)", first), unix.SYS_CLOSE_RANGE, uintptr(first), uintptr(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 }
 
+// DefaultSignals lets every signal have its default effect, and blocks none: what our caller ignored (a script's background
+// jobs ignore SIGINT, nohup's SIGHUP) is no choice of the program's.
+func (p *Program) DefaultSignals() {
+	none := new(uint64)
+	p.add("rt_sigprocmask(SIG_SETMASK, none)", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, pin(p, none), 0, 8)
+	action := new([4]uint64) // struct sigaction of the kernel, at most 32 bytes: all zero is SIG_DFL
+	address := pin(p, action)
+	for s := syscall.Signal(1); s <= 64; s++ {
+		if s != syscall.SIGKILL && s != syscall.SIGSTOP {
+			p.add(fmt.Sprintf("rt_sigaction(%d, SIG_DFL)", s), unix.SYS_RT_SIGACTION, uintptr(s), address, 0, 8)
+		}
+	}
+}
+
 // Setsid starts a new session; the process loses its controlling terminal.
 func (p *Program) Setsid() { p.add("setsid()", unix.SYS_SETSID) }
 

@@ -282,8 +282,12 @@ func test(c specs.LinuxSeccompArg, rest uint8) []bpf.Instruction {
 		return []bpf.Instruction{high, jump(bpf.JumpEqual, vHigh, 0, 2), low, jump(bpf.JumpEqual, vLow, rest, 0)}
 	case specs.OpMaskedEqual: // Value is the mask, ValueTwo what must be left
 		return []bpf.Instruction{
-			high, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: vHigh}, jump(bpf.JumpEqual, uint32(c.ValueTwo>>32), 0, 3+rest),
-			low, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: vLow}, jump(bpf.JumpEqual, uint32(c.ValueTwo), 0, rest),
+			high,
+			bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: vHigh},
+			jump(bpf.JumpEqual, uint32(c.ValueTwo>>32), 0, 3+rest),
+			low,
+			bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: vLow},
+			jump(bpf.JumpEqual, uint32(c.ValueTwo), 0, rest),
 		}
 	case specs.OpGreaterThan, specs.OpGreaterEqual:
 		return []bpf.Instruction{
