@@ -240,7 +240,7 @@ func TestSignals(t *testing.T) {
 			forwarded = nil
 			usual, realTime := linux.Forwardable()
 			for _, s := range append(usual, realTime...) {
-				if number, ok := s.(syscall.Signal); ok && number != syscall.SIGUSR2 {
+				if number, ok := s.(syscall.Signal); ok && number != syscall.SIGUSR2 && number != syscall.SIGTSTP {
 					forwarded = append(forwarded, int(number))
 				}
 			}
@@ -266,6 +266,16 @@ func TestSignals(t *testing.T) {
 				t.Fatal(err)
 			}
 			expect("got " + strconv.Itoa(number))
+		}
+		if init[1] == initRole { // Ctrl-Z: the command's group is an orphan, which only SIGSTOP stops
+			if err := cmd.Process.Signal(syscall.SIGTSTP); err != nil {
+				t.Fatal(err)
+			}
+			waitState(t, cmd.Process.Pid, "T")
+			if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+			expect("got " + strconv.Itoa(int(syscall.SIGCONT)))
 		}
 		if err := cmd.Process.Signal(syscall.SIGUSR2); err != nil {
 			t.Fatal(err)
@@ -314,4 +324,28 @@ func TestStopAndContinue(t *testing.T) {
 			t.Errorf("status %d", got)
 		}
 	})
+}
+
+// waitState waits until the one child of process pid is in the given state of ps(1).
+func waitState(t *testing.T, pid int, want string) {
+	t.Helper()
+	var state string
+	for range 200 {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+		for _, task := range tasks { // a child belongs to the thread that forked it
+			child, _ := os.ReadFile(task)
+			if len(child) == 0 {
+				continue
+			}
+			stat, _ := os.ReadFile("/proc/" + strings.TrimSpace(string(child)) + "/stat")
+			if _, rest, ok := strings.Cut(string(stat), ") "); ok {
+				state = rest[:1]
+			}
+		}
+		if state == want {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("the command is in state %q, want %q", state, want)
 }

@@ -3,6 +3,7 @@ package run
 import (
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -15,11 +16,10 @@ const killSignal = syscall.SIGKILL
 func listen() chan os.Signal {
 	signals := make(chan os.Signal, 64)
 	usual, _ := linux.Forwardable()
-	for _, s := range usual {
-		if !signal.Ignored(s) { // nohup, or a script's background: our caller wants us left alone, and so the command
-			signal.Notify(signals, s)
-		}
+	if signal.Ignored(syscall.SIGHUP) { // nohup: the command is to outlive the terminal, too
+		usual = slices.DeleteFunc(usual, func(s os.Signal) bool { return s == syscall.SIGHUP })
 	}
+	signal.Notify(signals, usual...)
 	return signals
 }
 
