@@ -152,7 +152,9 @@ func (r *run) container() (status int, err error) {
 		saved := make(chan error, 1)
 		go func() { saved <- c.Save() }() // for ps; a container without its PID there is one that has just started
 		status, err = r.supervise(sandbox, io, signals)
-		<-saved // or its file would appear in a folder that is being removed
+		if e := <-saved; e != nil { // and not before: or its file would appear in a folder that is being removed
+			fmt.Fprintf(os.Stderr, "minipod: warning: the container ran, and ps did not know: %v\n", e)
+		}
 	}
 	if e := <-swept; e != nil {
 		fmt.Fprintf(os.Stderr, "minipod: warning: clean up after a container that died: %v\n", e)
