@@ -73,6 +73,13 @@ func (s *screen) expect(pattern string) {
 	s.t.Fatalf("the terminal never showed %q; it shows:\n%q", pattern, s.text[s.seen:])
 }
 
+// shown is everything that the terminal has shown so far.
+func (s *screen) shown() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.text)
+}
+
 func (s *screen) mode() unix.Termios {
 	s.t.Helper()
 	mode, err := unix.IoctlGetTermios(int(s.master.Fd()), unix.TCGETS)
@@ -221,7 +228,7 @@ func TestStop(t *testing.T) {
 	if status := ended(t, cmd); status != 0 {
 		t.Errorf("exit status %d", status)
 	}
-	if strings.Contains(string(s.text), "terminated") {
-		t.Errorf("%q", s.text)
+	if text := s.shown(); strings.Contains(text, "terminated") {
+		t.Errorf("%q", text)
 	}
 }
