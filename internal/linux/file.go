@@ -16,6 +16,7 @@ const (
 	EDQUOT  = unix.EDQUOT
 	EISDIR  = unix.EISDIR
 	ELOOP   = unix.ELOOP
+	EMFILE  = unix.EMFILE
 	ENODATA = unix.ENODATA // no such extended attribute
 	ENOTDIR = unix.ENOTDIR
 	ENOTSUP = unix.ENOTSUP

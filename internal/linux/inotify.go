@@ -1,0 +1,57 @@
+package linux
+
+import (
+	"encoding/binary"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Watch tells that something in one folder has changed: a file was written to, made, renamed or removed. See inotify(7).
+type Watch struct {
+	f   *os.File
+	dir string
+}
+
+// WatchDir starts to watch dir; what happens from then on is told. The caller closes. A user has a limited number of them
+// (EMFILE; fs.inotify.max_user_instances).
+func WatchDir(dir string) (*Watch, error) {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return nil, &os.PathError{Op: "inotify_init for", Path: dir, Err: err}
+	}
+	const mask = unix.IN_MODIFY | unix.IN_CREATE | unix.IN_MOVED_TO | unix.IN_MOVED_FROM | unix.IN_DELETE | unix.IN_ONLYDIR | unix.IN_EXCL_UNLINK
+	if _, err := unix.InotifyAddWatch(fd, dir, mask); err != nil {
+		unix.Close(fd)
+		return nil, &os.PathError{Op: "watch", Path: dir, Err: err}
+	}
+	return &Watch{os.NewFile(uintptr(fd), "inotify"), dir}, nil
+}
+
+// Wait waits for a change since the last call. It answers os.ErrDeadlineExceeded once Wake was called, and fs.ErrNotExist once
+// the folder is gone, and no file that was in it is open any more. A change may be told twice, never less than once.
+func (w *Watch) Wait() error {
+	var events [4096]byte
+	n, err := w.f.Read(events[:])
+	if err != nil {
+		return err
+	}
+	for rest := events[:n]; len(rest) >= unix.SizeofInotifyEvent; {
+		mask, length := binary.NativeEndian.Uint32(rest[4:]), binary.NativeEndian.Uint32(rest[12:]) // struct inotify_event
+		if mask&unix.IN_IGNORED != 0 {                                                              // the watch went away with what it watched
+			return &os.PathError{Op: "watch", Path: w.dir, Err: fs.ErrNotExist}
+		}
+		rest = rest[min(unix.SizeofInotifyEvent+int(length), len(rest)):]
+	}
+	return nil
+}
+
+// Wake ends the Wait of another goroutine, and each that follows.
+func (w *Watch) Wake() {
+	_ = w.f.SetReadDeadline(time.Unix(1, 0)) // it may be closed by now; the descriptor can be polled, always
+}
+
+// Close ends the watch.
+func (w *Watch) Close() error { return w.f.Close() }
