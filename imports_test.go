@@ -19,7 +19,7 @@ const module = "codeberg.org/minipod/minipod"
 var runPath = []string{
 	"cli/flags", "cli/run", "config", "image/layer", "image/reference", "image/store", "internal/hint", "internal/linux", "internal/nearest",
 	"reaper", "rootfs", "runtime", "runtime/caps", "runtime/idmap", "runtime/seccomp/cache", "runtime/spec", "runtime/stage",
-	"runtime/userns", "state", "volume",
+	"runtime/userns", "state", "supervisor", "volume",
 }
 
 // An importRule forbids some packages to import some others, for a reason.

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"errors"
-
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	urfave "github.com/urfave/cli/v2"
@@ -10,7 +8,6 @@ import (
 	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/cli/run"
 	"codeberg.org/minipod/minipod/image/store"
-	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/caps"
 	"codeberg.org/minipod/minipod/runtime/seccomp"
@@ -18,16 +15,11 @@ import (
 
 // containerVerbs are run and what looks at containers.
 func (a *app) containerVerbs() []*urfave.Command {
-	return []*urfave.Command{a.runVerb(), a.psVerb(), a.rmVerb()}
+	return append([]*urfave.Command{a.runVerb(), a.createVerb(), a.psVerb(), a.rmVerb()}, a.lifecycleVerbs()...)
 }
 
 // runVerb is `minipod run` for help and completion, and for a run that could not start before main: see cli/run.
 func (a *app) runVerb() *urfave.Command {
-	table := flags.RunFlags()
-	shown := make([]urfave.Flag, len(table))
-	for i, f := range table {
-		shown[i] = tableFlag{f}
-	}
 	return &urfave.Command{
 		Name: "run", Usage: "Run a command in a new container", ArgsUsage: "IMAGE [COMMAND] [ARGUMENT...]", Category: groupContainers,
 		Description: "What follows the image belongs to the command. The exit status is the command's, or 128+n where signal n ended it;\n" +
@@ -35,22 +27,10 @@ func (a *app) runVerb() *urfave.Command {
 			examples("minipod run --rm alpine echo hi", "minipod run -it --rm alpine sh", "minipod run --rm -v \"$PWD\":/src -w /src alpine ls -l",
 				"minipod run --rm --explain alpine true"),
 		SkipFlagParsing: true,
-		Flags:           shown,
-		Action: func(c *urfave.Context) error {
-			args := c.Args().Slice()
-			if _, err := flags.ParseRun(args); errors.Is(err, flags.ErrHelp) {
-				urfave.HelpPrinter(a.out, c.Command.CustomHelpTemplate, c.Command)
-				return nil
-			}
-			status, err := run.Main(args, &run.Parts{Compile: compileSeccomp})
-			if err != nil && !errors.Is(err, run.ErrSaid) {
-				return hint.Exit(err, status)
-			}
-			if status != 0 {
-				return statusError(status)
-			}
-			return nil
-		},
+		Flags:           shownFlags(flags.RunFlags()),
+		Action: a.tableVerb(func(args []string) error { _, err := flags.ParseRun(args); return err }, func(args []string) (int, error) {
+			return run.Main(args, &run.Parts{Compile: compileSeccomp})
+		}),
 	}
 }
 

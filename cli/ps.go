@@ -50,7 +50,7 @@ func (a *app) ps(c *urfave.Context) error {
 	}
 	records := []runtime.Record{}
 	for _, r := range all {
-		if r.Status != runtime.StatusRunning && !c.Bool("all") {
+		if !r.Live() && !c.Bool("all") {
 			continue
 		}
 		records = append(records, r)
@@ -72,6 +72,10 @@ func rowOf(r runtime.Record, whole bool) containerRow {
 	switch r.Status {
 	case runtime.StatusRunning:
 		status = "Up " + humanDuration(now.Sub(r.Started))
+	case runtime.StatusPaused:
+		status = "Up " + humanDuration(now.Sub(r.Started)) + " (Paused)"
+	case runtime.StatusRestarting:
+		status = fmt.Sprintf("Restarting (%d) %s", r.ExitCode, humanSince(now, r.Finished))
 	case runtime.StatusExited:
 		status = fmt.Sprintf("Exited (%d) %s", r.ExitCode, humanSince(now, r.Finished))
 		if r.Finished.IsZero() {
@@ -115,7 +119,7 @@ func (a *app) rm(c *urfave.Context) error {
 }
 
 func (a *app) removeContainer(r runtime.Record, force, volumes bool) error {
-	if force && r.Status == runtime.StatusRunning {
+	if force && r.Live() {
 		if err := runtime.Kill(a.dirs, r); err != nil {
 			return fmt.Errorf("kill container %s: %w", r.Name, err)
 		}

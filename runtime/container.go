@@ -26,10 +26,12 @@ var (
 
 // The states of a container, in docker's words.
 const (
-	StatusCreated = "created"
-	StatusRunning = "running"
-	StatusExited  = "exited"
-	StatusDead    = "dead" // its record can't be read: it can only be removed
+	StatusCreated    = "created"
+	StatusRunning    = "running"
+	StatusPaused     = "paused"
+	StatusRestarting = "restarting" // it ended, and starts again after a pause
+	StatusExited     = "exited"
+	StatusDead       = "dead" // its record can't be read: it can only be removed
 )
 
 // A Record is what we remember of a container. Version is 1; a newer one is not ours to read.
@@ -47,10 +49,24 @@ type Record struct {
 	PID      int    // of PID 1, on the host; 0 when not running
 	Birth    uint64 // its start time (field 22 of /proc/PID/stat): with it PID names one process for ever
 	ExitCode int
-	Remove   bool // --rm
-	Volumes  []string
-	Own      []string // of Volumes: the anonymous ones that were made for it, which --rm removes
-	Labels   map[string]string
+	Ready    bool   `json:",omitempty"` // its bundle is whole: it may be started by another command
+	Error    string `json:",omitempty"` // why it did not start, or why nobody saw its end
+	Remove   bool   // --rm
+
+	Supervisor      int    `json:",omitempty"` // the PID of who holds the lock
+	SupervisorBirth uint64 `json:",omitempty"`
+	Restarts        int    `json:",omitempty"` // how often it was started again by its restart policy
+	OOMKilled       bool   `json:",omitempty"`
+	Cgroup          string `json:",omitempty"` // the folder of its group below the cgroup mount
+
+	Volumes []string
+	Own     []string // of Volumes: the anonymous ones that were made for it, which --rm removes
+	Labels  map[string]string
+}
+
+// Live tells whether the container has a supervisor, by the record: it runs, is paused, or starts again soon.
+func (r *Record) Live() bool {
+	return r.Status == StatusRunning || r.Status == StatusPaused || r.Status == StatusRestarting
 }
 
 // A Container is one that this process supervises: it holds the lock. Its owner calls Delete or Close.
@@ -77,6 +93,9 @@ func Create(dirs state.Dirs, r Record) (*Container, error) {
 		r.ID = linux.RandomID()
 	}
 	r.Version, r.Name, r.Status, r.Created = 1, NameOf(r), StatusCreated, time.Now()
+	if err := r.supervisedByUs(); err != nil {
+		return nil, err
+	}
 	c := &Container{Record: r, Dir: filepath.Join(dirs.Containers(), r.ID), dirs: dirs}
 	if err := os.Mkdir(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create a container: %w", err)
@@ -92,6 +111,13 @@ func Create(dirs state.Dirs, r Record) (*Container, error) {
 		return nil, errors.Join(err, c.Delete(RemoveTree))
 	}
 	return c, nil
+}
+
+// supervisedByUs writes down who holds the lock: this process.
+func (r *Record) supervisedByUs() (err error) {
+	r.Supervisor = os.Getpid()
+	r.SupervisorBirth, err = linux.StartTime(r.Supervisor)
+	return err
 }
 
 func makeFolders(dirs state.Dirs) error {
@@ -171,11 +197,53 @@ func (c *Container) Save() error {
 	if err != nil {
 		return fmt.Errorf("encode the record of container %s: %w", c.Name, err)
 	}
-	temp, name := filepath.Join(c.Dir, ".record"), filepath.Join(c.Dir, "record.json")
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
+	if err := c.replace("record.json", data); err != nil {
 		return fmt.Errorf("write the record of container %s: %w", c.Name, err)
 	}
-	return os.Rename(temp, name)
+	return nil
+}
+
+func (c *Container) replace(name string, data []byte) error {
+	temp := filepath.Join(c.Dir, "."+name)
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temp, filepath.Join(c.Dir, name))
+}
+
+// Rename gives the container another name. It holds, by the caller's lock, or is nobody's to rename.
+func (c *Container) Rename(name string) error {
+	old := *c
+	c.Name = name
+	if err := c.takeName(); err != nil {
+		c.Name = old.Name
+		return err
+	}
+	if err := c.Save(); err != nil {
+		c.Name = old.Name
+		return errors.Join(err, os.Remove(filepath.Join(c.dirs.Containers(), ".names", name)))
+	}
+	return os.Remove(old.nameLink())
+}
+
+// Lock is what says that the container is supervised. A supervisor inherits it: see Inherit.
+func (c *Container) Lock() *state.Lock { return c.lock }
+
+// Inherit takes over the container id, whose lock this process was born with on descriptor fd.
+func Inherit(dirs state.Dirs, id string, fd uintptr) (*Container, error) {
+	c := &Container{Dir: filepath.Join(dirs.Containers(), id), dirs: dirs}
+	c.lock = state.Inherited(fd, filepath.Join(c.Dir, "lock"))
+	err := state.ReadJSON(filepath.Join(c.Dir, "record.json"), &c.Record)
+	if err == nil {
+		err = c.supervisedByUs()
+	}
+	if err == nil {
+		err = c.Save()
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.lock.Unlock())
+	}
+	return c, nil
 }
 
 // Close lets go of a container that stays on disk.
@@ -261,7 +329,7 @@ func read(dir string) (Record, error) {
 	if r.Version != 1 {
 		return r, fmt.Errorf("record version %d is not ours to read", r.Version)
 	}
-	if r.Status == StatusExited {
+	if r.Status == StatusExited || r.Status == StatusCreated && r.Ready {
 		return r, nil
 	}
 	lock, err := state.TryLockThere(filepath.Join(dir, "lock"))
@@ -271,8 +339,8 @@ func read(dir string) (Record, error) {
 	if err != nil {
 		return r, err
 	}
-	if r.Status == StatusRunning {
-		r.ExitCode = 137 // PID 1 was killed when its supervisor died
+	if r.Live() {
+		r.ExitCode, r.Error = 137, "its supervisor was killed, and the kernel killed its processes"
 	}
 	r.Status, r.PID = StatusExited, 0
 	return r, lock.Unlock()
@@ -319,14 +387,20 @@ func Adopt(dirs state.Dirs, r Record) (*Container, error) {
 	return c, err
 }
 
-// Kill sends SIGKILL to the container's PID 1, and waits until its supervisor has let go of it.
+// Kill ends a container by force, whatever state its supervisor is in: it kills the supervisor, and with it the kernel kills PID 1. It
+// returns when nobody holds the container any more.
 func Kill(dirs state.Dirs, r Record) error {
-	err := linux.KillProcess(r.PID, r.Birth, syscall.SIGKILL)
+	err := linux.KillProcess(r.Supervisor, r.SupervisorBirth, syscall.SIGKILL)
 	if err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
-	lock, err := state.LockFile(filepath.Join(dirs.Containers(), r.ID, "lock"))
-	if errors.Is(err, fs.ErrNotExist) { // --rm: it is gone altogether
+	return AwaitRelease(dirs, r)
+}
+
+// AwaitRelease waits until nobody holds the container. One that is gone altogether is no error.
+func AwaitRelease(dirs state.Dirs, r Record) error {
+	lock, err := state.LockThere(filepath.Join(dirs.Containers(), r.ID, "lock"))
+	if errors.Is(err, fs.ErrNotExist) { // --rm
 		return nil
 	}
 	if err != nil {
@@ -335,7 +409,7 @@ func Kill(dirs state.Dirs, r Record) error {
 	return lock.Unlock()
 }
 
-// Sweep removes what dead supervisors left: containers with --rm, and those that were never whole. remove is called with
+// Sweep removes what dead supervisors left: containers with --rm, and those that were never ready to start. remove is called with
 // each folder (inside the user namespace, if need be). A container that is being made at this moment puts it off.
 func Sweep(dirs state.Dirs, remove func(dir string) error) error {
 	entries, err := os.ReadDir(dirs.Containers())
@@ -406,5 +480,11 @@ func abandoned(dir string) bool {
 	}
 	var r Record
 	err = state.ReadJSON(filepath.Join(dir, "record.json"), &r)
-	return errors.Is(err, fs.ErrNotExist) || err == nil && r.Version == 1 && r.Remove
+	if err != nil || r.Version != 1 {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if r.Status == StatusCreated {
+		return !r.Ready // half made
+	}
+	return r.Remove
 }

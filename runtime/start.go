@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,20 +20,12 @@ import (
 	"codeberg.org/minipod/minipod/runtime/userns"
 )
 
-// A Config is what Start needs beside the container's record.
+// A Config is what Start needs beside the container's record: the bundle, and what does not outlive this process.
 type Config struct {
-	Spec       *specs.Spec
-	Layers     []string // relative to the data folder, top first
-	Storage    rootfs.Choice
-	Fuse       string                                  // the path of fuse-overlayfs, where Storage says so
-	Flatten    func(dst string, lowers []string) error // merges the layers, where Storage says so: in the user's id range
-	Seccomp    []byte                                  // struct sock_filter[], nil for none
-	Files      []rootfs.File
-	Fill       []string // sources of the mounts that are new volumes
-	UIDs, GIDs idmap.Map
-	Reaper     bool
-	Stdio      [3]*os.File
-	Sandbox    *stage.Sandbox // forked beforehand; nil: Start forks it
+	Bundle
+	Flatten func(dst string, lowers []string) error // merges the layers, where Storage says so: in the user's id range
+	Stdio   [3]*os.File
+	Sandbox *stage.Sandbox // forked beforehand; nil: Start forks it
 
 	Narrate func(stage.Event)       // nil: quiet
 	Pause   func(stage.Event) error // nil: don't wait
@@ -71,11 +64,11 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 	if err := sandbox.Start(options); err != nil {
 		return sandbox, err
 	}
-	c.Status, c.PID, c.Started = StatusRunning, sandbox.PID, time.Now()
-	c.Birth, err = linux.StartTime(sandbox.PID) // of our own child, which we have not waited for: its number is its own
+	birth, err := linux.StartTime(sandbox.PID) // of our own child, which we have not waited for: its number is its own
 	if err != nil {
 		return sandbox, err
 	}
+	c.Status, c.PID, c.Birth, c.Started, c.Finished, c.Error = StatusRunning, sandbox.PID, birth, time.Now(), time.Time{}, ""
 	return sandbox, nil
 }
 
@@ -166,7 +159,7 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	return plan, nil
 }
 
-// makeTree makes the folders of the container's tree.
+// makeTree makes the folders of the container's tree, or takes up those of an earlier start.
 func (c *Container) makeTree(cfg *Config, plan *stage.Plan) error {
 	if len(cfg.Layers) == 0 {
 		return errors.New("the image has no layers: there is nothing to run")
@@ -174,13 +167,19 @@ func (c *Container) makeTree(cfg *Config, plan *stage.Plan) error {
 	if tree := &plan.Rootfs; tree.Driver == rootfs.Overlay && tree.OptionsLength() >= os.Getpagesize() {
 		return hint.Wrap(fmt.Errorf("%d layers are more than one overlay mount can name", len(cfg.Layers)), "build the image with fewer layers, or set the storage driver copy in config.json")
 	}
+	if !c.Started.IsZero() {
+		return c.reuseTree(plan)
+	}
+	if cfg.Storage.Driver == rootfs.Copy {
+		return c.copyTree(cfg)
+	}
 	mode := os.FileMode(0o755)
 	if info, err := os.Stat(filepath.Join(c.dirs.Data, cfg.Layers[0])); err == nil {
 		mode = info.Mode().Perm()
 	}
 	for _, dir := range []string{"upper", "work", "root"} {
 		name := filepath.Join(c.Dir, dir)
-		if err := os.Mkdir(name, 0o755); err != nil {
+		if err := os.Mkdir(name, 0o755); err != nil && !errors.Is(err, fs.ErrExist) { // of a start that failed
 			return fmt.Errorf("make the container's folders: %w", err)
 		}
 		if dir == "upper" { // the root folder of the container: as the image has it, whatever our umask
@@ -189,10 +188,40 @@ func (c *Container) makeTree(cfg *Config, plan *stage.Plan) error {
 			}
 		}
 	}
-	if cfg.Storage.Driver == rootfs.Copy {
-		if err := cfg.Flatten(filepath.Join(c.Dir, "root"), cfg.Layers); err != nil {
-			return fmt.Errorf("copy the image's layers: %w", err)
-		}
+	return nil
+}
+
+// copyTree merges the layers into the container's root, which is whole once it has that name.
+func (c *Container) copyTree(cfg *Config) error {
+	root := filepath.Join(c.Dir, "root")
+	if _, err := os.Lstat(root); err == nil {
+		return nil
+	}
+	part := root + "." + linux.RandomID()[:8]
+	if err := os.Mkdir(part, 0o755); err != nil {
+		return fmt.Errorf("make the container's folders: %w", err)
+	}
+	if err := cfg.Flatten(part, cfg.Layers); err != nil {
+		return fmt.Errorf("copy the image's layers: %w", err)
+	}
+	return os.Rename(part, root)
+}
+
+// reuseTree prepares a tree for another start. Volumes are filled once; and overlay refuses an upper folder that was mounted volatile,
+// since what it holds may not have reached the disk (Documentation/filesystems/overlayfs.rst, "Volatile mount"): a container that is
+// started again is one that somebody sees again.
+func (c *Container) reuseTree(plan *stage.Plan) error {
+	for i := range plan.Rootfs.Mounts {
+		plan.Rootfs.Mounts[i].Fill = false
+	}
+	plan.Rootfs.Volatile = false
+	work := filepath.Join(c.Dir, "work")
+	mark := filepath.Join(work, "work", "incompat", "volatile")
+	if err := os.Chmod(filepath.Join(work, "work"), 0o700); err != nil && !errors.Is(err, fs.ErrNotExist) { // overlay makes it with mode 0
+		return fmt.Errorf("take up the container's folders: %w", err)
+	}
+	if err := os.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("take up the container's folders: %w", err)
 	}
 	return nil
 }

@@ -191,7 +191,7 @@ func (w *world) config(o spec.Options) *Config {
 	}
 	s, err := spec.Build(ocispec.ImageConfig{Env: []string{"PATH=/bin"}}, o)
 	w.must(err)
-	cfg := &Config{Spec: s, Layers: []string{"layers/top", "layers/bottom"}, Storage: w.storage, UIDs: w.uids, GIDs: w.gids, Reaper: true}
+	cfg := &Config{Bundle: Bundle{Spec: s, Layers: []string{"layers/top", "layers/bottom"}, Storage: w.storage, UIDs: w.uids, GIDs: w.gids, Reaper: true}}
 	cfg.Flatten = func(dst string, lowers []string) error {
 		args := []string{"flatten", dst}
 		for _, dir := range lowers {

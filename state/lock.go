@@ -25,6 +25,9 @@ func TryLock(name string) (*Lock, error) {
 	return lock(name, os.O_CREATE, syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
+// LockThere is LockFile for a lock that is not made where it is missing: that answers fs.ErrNotExist.
+func LockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_EX) }
+
 // TryLockThere is TryLock for a lock in a folder that its holder may be removing: one that is gone answers fs.ErrNotExist,
 // and is not made again.
 func TryLockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_EX|syscall.LOCK_NB) }
@@ -56,6 +59,15 @@ func lock(name string, create, how int) (*Lock, error) {
 		}
 		f.Close()
 	}
+}
+
+// File is the open file that holds the lock. A process that inherits a copy of it holds the lock, too: it ends with the last copy.
+func (l *Lock) File() *os.File { return l.f }
+
+// Inherited is the lock on name that a process was born with, on its descriptor fd.
+func Inherited(fd uintptr, name string) *Lock {
+	syscall.CloseOnExec(int(fd))
+	return &Lock{os.NewFile(fd, name)}
 }
 
 // Remove unlinks the file and releases the lock; whoever waits for it locks a fresh file.

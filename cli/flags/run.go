@@ -38,6 +38,11 @@ type Run struct {
 	Platform string // "": this machine's
 	Network  string // "": the default; none or host
 
+	Detach      bool // leave it running
+	Restart     RestartPolicy
+	StopSignal  int // 0: the image's, or SIGTERM
+	StopTimeout int // seconds; -1: never
+
 	Init        bool // the command runs under our PID 1; otherwise it is PID 1 itself
 	SigProxy    bool
 	OOMScoreAdj *int
@@ -72,7 +77,7 @@ func parseRun(arguments []string) (*Run, error) {
 	if len(rest) == 0 {
 		return nil, hint.Wrap(errors.New("run needs an image"), "name one: `minipod run alpine`")
 	}
-	run := &Run{Image: rest[0], NoNewPrivileges: true, Pull: "missing", Init: true, SigProxy: true}
+	run := &Run{Image: rest[0], NoNewPrivileges: true, Pull: "missing", Init: true, SigProxy: true, StopTimeout: defaultStopTimeout}
 	if len(rest) > 1 {
 		run.Args = rest[1:]
 	}
@@ -87,6 +92,9 @@ func parseRun(arguments []string) (*Run, error) {
 
 // finish does what needs all the flags: files of variables come before single ones, and targets are unique.
 func (r *Run) finish() (err error) {
+	if r.Remove && r.Restart.Name != "" && r.Restart.Name != "no" {
+		return hint.Wrap(errors.New("conflicting options: --rm and --restart"), "leave one of them out")
+	}
 	if r.Env, err = variables(r.envFiles, r.env); err != nil {
 		return err
 	}
@@ -135,6 +143,7 @@ var runFlags = []runFlag{
 	{Flag{Name: "add-host", Kind: Strings, Value: "NAME:IP", Usage: "add a line to /etc/hosts"}, func(r *Run) any { return r.addHost }},
 	{Flag{Name: "cap-add", Kind: Strings, Value: "CAPABILITY", Usage: "add a capability, or ALL"}, func(r *Run) any { return &r.CapAdd }},
 	{Flag{Name: "cap-drop", Kind: Strings, Value: "CAPABILITY", Usage: "drop a capability, or ALL"}, func(r *Run) any { return &r.CapDrop }},
+	{Flag{Name: "detach", Short: "d", Kind: Bool, Usage: "leave the container running and print its id"}, func(r *Run) any { return &r.Detach }},
 	{Flag{Name: "entrypoint", Kind: String, Value: "COMMAND", Usage: "replace the image's entrypoint (\"\": none)"}, func(r *Run) any { return r.setEntrypoint }},
 	{Flag{Name: "env", Short: "e", Kind: Strings, Value: "NAME[=VALUE]", Usage: "set a variable, or hand yours on"}, func(r *Run) any { return &r.env }},
 	{Flag{Name: "env-file", Kind: Strings, Value: "FILE", Usage: "set the variables of a file, one a line"}, func(r *Run) any { return &r.envFiles }},
@@ -154,11 +163,14 @@ var runFlags = []runFlag{
 	{Flag{Name: "pull", Kind: String, Value: "missing|always|never", Default: "missing", Usage: "when to pull the image"}, func(r *Run) any { return oneOf(&r.Pull, "missing", "always", "never") }},
 	{Flag{Name: "quiet", Short: "q", Kind: Bool, Usage: "pull without telling"}, func(r *Run) any { return &r.Quiet }},
 	{Flag{Name: "read-only", Kind: Bool, Usage: "mount the container's root read-only"}, func(r *Run) any { return &r.ReadOnly }},
+	{Flag{Name: "restart", Kind: String, Value: "POLICY", Default: "no", Usage: "start it again when it ends: no, always, unless-stopped, on-failure[:N]"}, func(r *Run) any { return r.setRestart }},
 	{Flag{Name: "rm", Kind: Bool, Usage: "remove the container when it ends"}, func(r *Run) any { return &r.Remove }},
 	{Flag{Name: "security-opt", Kind: Strings, Value: "OPTION", Usage: "no-new-privileges[=false] or seccomp=unconfined|FILE"}, func(r *Run) any { return r.addSecurityOpt }},
 	{Flag{Name: "shm-size", Kind: String, Value: "BYTES", Default: "64m", Usage: "the size of /dev/shm"}, func(r *Run) any { return r.setShmSize }},
 	{Flag{Name: "sig-proxy", Kind: Bool, Default: "true", Usage: "hand signals on to the command"}, func(r *Run) any { return &r.SigProxy }},
 	{Flag{Name: "step", Kind: Bool, Usage: "wait for Enter between the steps of the start"}, func(r *Run) any { return &r.Step }},
+	{Flag{Name: "stop-signal", Kind: String, Value: "SIGNAL", Usage: "what `minipod stop` sends first (the image's, else TERM)"}, func(r *Run) any { return r.setStopSignal }},
+	{Flag{Name: "stop-timeout", Kind: Int, Value: "SECONDS", Default: "10", Usage: "how long `minipod stop` waits before it kills; -1: for ever"}, func(r *Run) any { return r.setStopTimeout }},
 	{Flag{Name: "tmpfs", Kind: Strings, Value: "TARGET[:OPTIONS]", Usage: "mount a tmpfs"}, func(r *Run) any { return r.addTmpfs }},
 	{Flag{Name: "tty", Short: "t", Kind: Bool, Usage: "give the command a terminal"}, func(r *Run) any { return &r.TTY }},
 	{Flag{Name: "ulimit", Kind: Strings, Value: "NAME=SOFT[:HARD]", Usage: "set a resource limit (-1: none)"}, func(r *Run) any { return r.addUlimit }},
@@ -201,10 +213,15 @@ func (r *Run) setHostname(value string) error {
 }
 
 func (r *Run) setName(value string) error {
-	if len(value) < 2 || len(value) > 200 || !isName(value) { // it is a file's name, too
-		return hint.Wrap(fmt.Errorf("invalid container name %q", value), "use letters, digits, _ . and -, 2 to 200 of them, beginning with a letter or digit")
-	}
 	r.Name = value
+	return CheckName(value)
+}
+
+// CheckName checks the name of a container.
+func CheckName(name string) error {
+	if len(name) < 2 || len(name) > 200 || !isName(name) { // it is a file's name, too
+		return hint.Wrap(fmt.Errorf("invalid container name %q", name), "use letters, digits, _ . and -, 2 to 200 of them, beginning with a letter or digit")
+	}
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/runtime"
@@ -17,25 +16,25 @@ import (
 	"codeberg.org/minipod/minipod/volume"
 )
 
-// finish removes the container, or keeps it with its exit status. One that never ran is not kept; one that ran is, whatever
-// failed afterwards: its files are the user's.
-func (r *run) finish(c *runtime.Container, status int, ran bool) error {
-	if !r.Remove && ran {
-		c.Status, c.PID, c.ExitCode, c.Finished = runtime.StatusExited, 0, status, time.Now()
-		return errors.Join(c.Save(), c.Close())
+// finish removes the container, or lets go of it. One that never ran is not kept; one that ran is, whatever failed afterwards: its files
+// are the user's.
+func finish(dirs state.Dirs, uids, gids idmap.Map, c *runtime.Container, ran, kept bool) error {
+	if ran && (kept || !c.Remove) {
+		return c.Close()
 	}
+	removeInside := func(dir string) error { return RemoveInside(uids, gids, dir) }
 	var err error
 	for _, name := range c.Own { // first, while the container's record still tells of them
-		err = errors.Join(err, r.removeVolume(name))
+		err = errors.Join(err, removeVolume(dirs, name, removeInside))
 	}
-	if err = errors.Join(err, c.Delete(r.removeInside)); err != nil {
+	if err = errors.Join(err, c.Delete(removeInside)); err != nil {
 		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}
 	return nil
 }
 
-func (r *run) removeVolume(name string) error {
-	err := volumes(r.dirs, r.removeInside).Remove(name, func(string) []string { return nil })
+func removeVolume(dirs state.Dirs, name string, removeInside func(dir string) error) error {
+	err := volumes(dirs, removeInside).Remove(name, func(string) []string { return nil })
 	if errors.Is(err, volume.ErrNotFound) {
 		return nil
 	}
@@ -66,8 +65,7 @@ func Sweep(dirs state.Dirs, removeInside func(dir string) error) error {
 		var record runtime.Record
 		if err := state.ReadJSON(filepath.Join(dir, "record.json"), &record); err == nil {
 			for _, name := range record.Own {
-				err := volumes(dirs, removeInside).Remove(name, func(string) []string { return nil })
-				if err != nil && !errors.Is(err, volume.ErrNotFound) {
+				if err := removeVolume(dirs, name, removeInside); err != nil {
 					return err
 				}
 			}

@@ -5,16 +5,28 @@ import (
 	"os"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/supervisor"
 )
 
 // The second of two dispatches before main (the stage's is the other). `minipod run` is what people wait for, and most of
 // its time would go into packages that it does not use; so it starts as soon as its own imports are ready. With anything
 // unusual it returns, and the CLI does it.
 func init() { //nolint:gochecknoinits // see above
-	if len(os.Args) < 2 || os.Args[0] == "" || os.Args[1] != "run" {
+	if len(os.Args) < 2 || os.Args[0] == "" {
 		return
 	}
-	status, err := Main(os.Args[2:], nil)
+	var status int
+	var err error
+	switch {
+	case os.Args[1] == "run":
+		status, err = Main(os.Args[2:], nil)
+	case os.Args[1] == "exec":
+		status, err = Exec(os.Args[2:], nil)
+	case supervisor.Born(os.Args):
+		os.Exit(Supervise())
+	default:
+		return
+	}
 	if errors.Is(err, ErrCold) {
 		return
 	}

@@ -10,10 +10,14 @@
 package run
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/config"
@@ -27,6 +31,7 @@ import (
 	"codeberg.org/minipod/minipod/runtime/spec"
 	"codeberg.org/minipod/minipod/runtime/stage"
 	"codeberg.org/minipod/minipod/state"
+	"codeberg.org/minipod/minipod/supervisor"
 )
 
 // ErrCold asks for another call, with Parts. Nothing was done.
@@ -41,7 +46,12 @@ type Parts struct {
 
 // Main runs `minipod run` with the arguments after the verb, and returns the exit status for the process: the command's, or
 // 125 to 127 with an error that says why there was no command. parts is nil before main.
-func Main(args []string, parts *Parts) (status int, err error) {
+func Main(args []string, parts *Parts) (status int, err error) { return start(args, parts, false) }
+
+// Create is `minipod create`: Main without a start.
+func Create(args []string, parts *Parts) (status int, err error) { return start(args, parts, true) }
+
+func start(args []string, parts *Parts, create bool) (status int, err error) {
 	f, err := flags.ParseRun(args)
 	if errors.Is(err, flags.ErrHelp) {
 		return 0, ErrCold
@@ -49,7 +59,7 @@ func Main(args []string, parts *Parts) (status int, err error) {
 	if err != nil {
 		return hint.ExitRuntime, err
 	}
-	r := &run{Run: f, parts: parts}
+	r := &run{Run: f, parts: parts, create: create}
 	if err := r.prepare(); err != nil {
 		return hint.ExitStatus(err, hint.ExitRuntime), err
 	}
@@ -75,6 +85,7 @@ type run struct {
 	image      *store.Image
 	unpin      func() // lets others change the store's names again
 	fill       []string
+	create     bool // `minipod create`: it is not started
 }
 
 // prepare finds out everything that needs no container yet.
@@ -116,50 +127,82 @@ func (r *run) prepare() (err error) {
 	return r.findImage()
 }
 
-// container creates, starts, supervises and, with --rm, removes the container. The sandbox comes first of all: while it
-// starts and gets its ids, the rest is found out.
+// container creates, starts, supervises and, with --rm, removes the container; with --detach it leaves a supervisor behind that does.
 func (r *run) container() (status int, err error) {
-	record := r.record()
-	io, err := r.openStdio()
-	if err != nil {
-		return 0, err
+	if r.Detach || r.create {
+		return 0, r.detached()
 	}
-	narrate, pause := r.narrator()
-	sandbox, err := runtime.Fork(runtime.Nascent{
-		Name: runtime.NameOf(record), Namespaces: spec.Namespaces(r.Network == "host"), Capabilities: r.caps,
-		UIDs: r.uids, GIDs: r.gids, Stdio: io.command, Narrate: narrate,
-	})
-	io.started(err)
-	if err != nil {
-		return 0, err
+	return r.foreground()
+}
+
+// foreground is the container's supervisor itself. The sandbox comes first of all: while it starts and gets its ids, the rest is
+// found out.
+func (r *run) foreground() (status int, err error) {
+	defer lockThread()() // the sandbox dies with the thread that forked it
+	record := r.record()
+	s := &supervisor.Supervisor{Foreground: true, Bundle: r.bundle(), Flatten: r.flatten}
+	var stdio *supervisor.Stdio
+	var sandbox *stage.Sandbox
+	s.Narrate, s.Pause = r.narrator()
+	quick := r.Remove // nobody but we listen, so nothing of the container is needed for its stdin, stdout and stderr
+	if quick {
+		if stdio, sandbox, err = r.fork(s, &record); err != nil {
+			return 0, err
+		}
 	}
 	signals := listen()
-	c, err := r.create(record)
+	c, err := r.make(record)
 	if err != nil {
-		return 0, errors.Join(err, sandbox.Abandon())
+		return 0, abandon(err, sandbox)
 	}
 	ran := false
-	defer func() { err = errors.Join(err, r.finish(c, status, ran)) }()
-	config, err := r.startConfig(c)
-	if err != nil {
-		return 0, errors.Join(err, sandbox.Abandon())
+	defer func() { err = errors.Join(err, finish(r.dirs, r.uids, r.gids, c, ran, s.Kept())) }()
+	s.Container = c
+	if err := errors.Join(r.describe(c, s.Bundle), s.Listen()); err != nil {
+		return 0, abandon(err, sandbox)
 	}
-	config.Sandbox, config.Narrate, config.Pause = sandbox, narrate, pause
-	swept := make(chan error, 1)
-	go func() { swept <- r.sweep() }() // while the sandbox starts, which mostly waits
-	if sandbox, err = c.Start(config); err == nil {
-		ran = true
-		saved := make(chan error, 1)
-		go func() { saved <- c.Save() }() // for ps; a container without its PID there is one that has just started
-		status, err = r.supervise(sandbox, io, signals)
-		if e := <-saved; e != nil { // and not before: or its file would appear in a folder that is being removed
-			fmt.Fprintf(os.Stderr, "minipod: warning: the container ran, and ps did not know: %v\n", e)
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if !quick {
+		if stdio, sandbox, err = r.fork(s, &record); err != nil {
+			return 0, err
 		}
+	}
+	saved, swept := make(chan error, 1), make(chan error, 1)
+	go func() { saved <- c.SaveBundle(s.Bundle) }() // while the sandbox starts, which mostly waits
+	go func() { swept <- r.sweep() }()
+	s.Started = func() { go forward(signals, s, r.SigProxy) }
+	status, ran, err = s.Run(sandbox, stdio)
+	if e := <-saved; e != nil {
+		fmt.Fprintf(os.Stderr, "minipod: warning: the container can't be started again: %v\n", e)
 	}
 	if e := <-swept; e != nil {
 		fmt.Fprintf(os.Stderr, "minipod: warning: clean up after a container that died: %v\n", e)
 	}
 	return status, err
+}
+
+// fork forks the sandbox.
+func (r *run) fork(s *supervisor.Supervisor, record *runtime.Record) (*supervisor.Stdio, *stage.Sandbox, error) {
+	stdio, err := s.OpenStdio()
+	if err != nil {
+		return nil, nil, err
+	}
+	sandbox, err := runtime.Fork(runtime.Nascent{
+		Name: runtime.NameOf(*record), Namespaces: spec.Namespaces(r.Network == "host"), Capabilities: r.caps,
+		UIDs: r.uids, GIDs: r.gids, Stdio: stdio.Command, Narrate: s.Narrate,
+	})
+	if err != nil {
+		stdio.Started(err)
+		return nil, nil, err
+	}
+	return stdio, sandbox, nil
+}
+
+func abandon(err error, sandbox *stage.Sandbox) error {
+	if sandbox != nil {
+		err = errors.Join(err, sandbox.Abandon())
+	}
+	return err
 }
 
 func (r *run) record() runtime.Record {
@@ -173,28 +216,43 @@ func (r *run) record() runtime.Record {
 	}
 }
 
-// create writes the container down while the image's name is pinned: from then on the image is in use.
-func (r *run) create(record runtime.Record) (*runtime.Container, error) {
+// make writes the container down while the image's name is pinned: from then on the image is in use.
+func (r *run) make(record runtime.Record) (*runtime.Container, error) {
 	defer r.unpin()
 	return runtime.Create(r.dirs, record)
 }
 
-func (r *run) startConfig(c *runtime.Container) (*runtime.Config, error) {
+// bundle is what is known of the container's bundle before there is a container.
+func (r *run) bundle() *runtime.Bundle {
+	return &runtime.Bundle{
+		Spec:    &specs.Spec{Process: &specs.Process{Terminal: r.TTY}},
+		Storage: r.storage, Fuse: r.fuse, Seccomp: r.seccomp, UIDs: r.uids, GIDs: r.gids, Reaper: r.Init,
+		Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
+		Image: r.image.Config.Config,
+	}
+}
+
+// describe completes the bundle.
+func (r *run) describe(c *runtime.Container, b *runtime.Bundle) error {
+	var err error
+	if b.Flags, err = json.Marshal(r.Run); err != nil {
+		return err
+	}
 	mounts, err := r.mounts(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	limits, err := r.rlimits()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	hostname := r.Hostname
 	if hostname == "" && r.Network == "host" { // who shares the host's network answers to its name, as in docker
 		if hostname, err = os.Hostname(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	s, err := spec.Build(r.image.Config.Config, spec.Options{
+	b.Spec, err = spec.Build(r.image.Config.Config, spec.Options{
 		ID: c.ID, Hostname: hostname,
 		Args: r.Args, Entrypoint: r.Entrypoint, Env: r.Env, Workdir: r.Workdir, User: r.User, Terminal: r.TTY,
 		Mounts: mounts, ShmSize: r.ShmSize, ReadOnly: r.ReadOnly,
@@ -205,33 +263,23 @@ func (r *run) startConfig(c *runtime.Container) (*runtime.Config, error) {
 		Labels: c.Labels,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	layers, err := r.store.LayerDirs(r.image)
-	if err != nil {
-		return nil, err
+	if b.Layers, err = r.store.LayerDirs(r.image); err != nil {
+		return err
 	}
-	files, err := r.files(s.Hostname)
-	if err != nil {
-		return nil, err
-	}
-	return &runtime.Config{
-		Spec: s, Layers: layers, Storage: r.storage, Fuse: r.fuse, Flatten: r.flatten, Seccomp: r.seccomp, Files: files, Fill: r.fill,
-		UIDs: r.uids, GIDs: r.gids, Reaper: r.Init,
-	}, nil
-}
-
-// supervise waits for the end, and hands on what comes meanwhile.
-func (r *run) supervise(sandbox *stage.Sandbox, io *stdio, signals chan os.Signal) (int, error) {
-	if err := io.attach(sandbox); err != nil {
-		return hint.ExitRuntime, errors.Join(err, sandbox.Signal(killSignal), wait(sandbox))
-	}
-	go forward(signals, sandbox, io, r.SigProxy)
-	status, err := sandbox.Wait()
-	return status, errors.Join(err, io.finish())
-}
-
-func wait(sandbox *stage.Sandbox) error {
-	_, err := sandbox.Wait()
+	b.Fill = r.fill
+	b.Files, err = r.files(b.Spec.Hostname)
 	return err
+}
+
+// stopSignal is the user's, the image's or SIGTERM.
+func (r *run) stopSignal() int {
+	if r.StopSignal != 0 {
+		return r.StopSignal
+	}
+	if sig, err := flags.ParseSignal(r.image.Config.Config.StopSignal); err == nil {
+		return sig
+	}
+	return int(syscall.SIGTERM)
 }

@@ -7,10 +7,8 @@ import (
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
-	"codeberg.org/minipod/minipod/runtime/stage"
+	"codeberg.org/minipod/minipod/supervisor"
 )
-
-const killSignal = syscall.SIGKILL
 
 // listen takes over the signals that are meant for the command. Those that come before it runs wait.
 func listen() chan os.Signal {
@@ -20,26 +18,28 @@ func listen() chan os.Signal {
 		usual = slices.DeleteFunc(usual, func(s os.Signal) bool { return s == syscall.SIGHUP })
 	}
 	signal.Notify(signals, usual...)
+	// A closed stdout is told to the command, and not to us: without a taker SIGPIPE would be our end.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return signals
 }
 
 // forward hands signals on for as long as we live.
-func forward(signals chan os.Signal, sandbox *stage.Sandbox, io *stdio, proxy bool) {
+func forward(signals chan os.Signal, s *supervisor.Supervisor, proxy bool) {
 	_, realTime := linux.Forwardable()
 	signal.Notify(signals, realTime...)
-	for s := range signals {
-		number, ok := s.(syscall.Signal)
+	for received := range signals {
+		number, ok := received.(syscall.Signal)
 		switch {
 		case !ok:
 		case number == syscall.SIGWINCH:
-			io.resize()
+			s.Resize()
 		case number == syscall.SIGTSTP: // Ctrl-Z at a terminal that is not raw: both stop, and `fg` wakes both
-			_ = sandbox.Signal(number)
+			_ = s.Signal(number)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		case proxy || number == syscall.SIGCONT:
-			_ = sandbox.Signal(number) // ESRCH: it has just ended
+			_ = s.Signal(number) // ESRCH: it has just ended
 		case number == syscall.SIGINT || number == syscall.SIGTERM || number == syscall.SIGHUP || number == syscall.SIGQUIT:
-			_ = sandbox.Signal(killSignal) // --sig-proxy=false: the signal is ours, and it ends us
+			_ = s.Signal(syscall.SIGKILL) // --sig-proxy=false: the signal is ours, and it ends us
 		}
 	}
 }

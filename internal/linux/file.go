@@ -71,6 +71,15 @@ func (f File) OpenInRoot(name string) (File, error) {
 	})
 }
 
+// OpenFileInRoot opens the file at name for reading, or with flags (O_RDWR) otherwise, as a process whose root is f would. What is
+// there may be anything: a fifo does not block, and a terminal does not become ours.
+func (f File) OpenFileInRoot(name string, flags int) (File, error) {
+	return open(f.FD, name, path.Join(f.Name, name), &unix.OpenHow{
+		Flags:   uint64(flags) | unix.O_NONBLOCK | unix.O_NOCTTY,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+}
+
 // Create makes the regular file name, which must not exist (fs.ErrExist), with mode 0600 and opens it for writing.
 func (f File) Create(name string) (File, error) {
 	return f.openat(name, &unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL, Mode: 0o600})

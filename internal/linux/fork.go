@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	stdruntime "runtime"
 	"syscall"
@@ -56,6 +57,7 @@ func runtimeAfterForkInChild()
 //go:nocheckptr
 func fork(flags uintptr, pidfd *int32, calls []Call, report uintptr) (pid uintptr, errno syscall.Errno) {
 	var kept, result uintptr
+	var refused syscall.Errno
 	var failure [8]byte
 	runtimeBeforeFork()
 	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, uintptr(unsafe.Pointer(pidfd)), 0, 0, 0)
@@ -76,6 +78,19 @@ func fork(flags uintptr, pidfd *int32, calls []Call, report uintptr) (pid uintpt
 			result, _, errno = syscall.RawSyscall6(c.number, a[0], a[1], a[2], a[3], a[4], a[5])
 			if errno != syscall.EINTR {
 				break
+			}
+		}
+		if c.spawn && errno == 0 && result != 0 {
+			*(*uint32)(unsafe.Pointer(&failure[0])) = spawned
+			*(*uint32)(unsafe.Pointer(&failure[4])) = uint32(result)
+			syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&failure[0])), 8)
+			break
+		}
+		if errno != 0 && c.search {
+			if errno != syscall.ENOENT && errno != syscall.ENOTDIR {
+				refused = errno
+			} else if refused != 0 {
+				errno = refused
 			}
 		}
 		if errno != 0 && !c.mayFail {
@@ -124,28 +139,61 @@ type Child struct {
 	prog   *Program
 }
 
+// spawned is the index in a child's report that announces the process which Program.Clone made; its number comes in the errno's place.
+const spawned = ^uint32(0)
+
 // Started waits until the child has executed its program's execve (or ended). It returns a *CallError for the call
-// that failed.
+// that failed. Where the program clones, c is the process that it made from then on.
 func (c *Child) Started() error {
 	defer unix.Close(c.report)
-	var failure [8]byte
+	index, value, err := c.reported()
+	if err == nil && index == spawned {
+		if err := c.follow(int(value)); err != nil {
+			return err
+		}
+		index, value, err = c.reported()
+	}
+	if errors.Is(err, io.EOF) {
+		return nil // the pipe is close-on-exec: its end means that execve worked
+	}
+	if err != nil {
+		return fmt.Errorf("read the child's report: %w", err)
+	}
+	return &CallError{Call: c.prog.calls[index].Name, Index: int(index), Err: syscall.Errno(value)}
+}
+
+// reported reads a record of the child's. Its eight bytes are written and read at once (man 7 pipe, PIPE_BUF).
+func (c *Child) reported() (index, value uint32, err error) {
+	var record [8]byte
 	WaitReadable(c.report)
 	for {
-		n, err := unix.Read(c.report, failure[:])
+		n, err := unix.Read(c.report, record[:])
 		if errors.Is(err, syscall.EINTR) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read the child's report: %w", err)
+			return 0, 0, err
 		}
 		if n == 0 {
-			return nil // the pipe is close-on-exec: its end means that execve worked
+			return 0, 0, io.EOF
 		}
-		break // eight bytes are written and read at once (man 7 pipe, PIPE_BUF)
+		return binary.NativeEndian.Uint32(record[:4]), binary.NativeEndian.Uint32(record[4:]), nil
 	}
-	index := binary.NativeEndian.Uint32(failure[:4])
-	errno := syscall.Errno(binary.NativeEndian.Uint32(failure[4:]))
-	return &CallError{Call: c.prog.calls[index].Name, Index: int(index), Err: errno}
+}
+
+// follow reaps the child that cloned, and makes c the process that it made: a child of ours too, so its number is its own until we
+// wait for it.
+func (c *Child) follow(pid int) error {
+	if _, err := WaitProcess(c.PID); err != nil {
+		return err
+	}
+	unix.Close(c.pidfd)
+	c.PID = pid
+	var err error
+	if c.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+		return fmt.Errorf("open process %d: %w", pid, err)
+	}
+	return nil
 }
 
 // Kill sends sig through the pidfd: it can never reach another process that was given the same number later.
@@ -163,6 +211,19 @@ func (c *Child) Wait() (syscall.WaitStatus, error) {
 		unix.Close(c.pidfd)
 	}
 	return status, err
+}
+
+// AwaitExit waits until the child pid has ended, and does not reap it: until somebody does, its number is its own.
+func AwaitExit(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, syscall.EINTR) {
+			if err != nil {
+				return fmt.Errorf("wait for process %d: %w", pid, err)
+			}
+			return nil
+		}
+	}
 }
 
 // WaitProcess reaps the child pid and returns how it ended.
@@ -191,6 +252,25 @@ func Spawn(path string, argv, env []string, stderr *os.File) (pid int, err error
 		return 0, &os.PathError{Op: "execute", Path: path, Err: err}
 	}
 	return pid, nil
+}
+
+// SpawnSession starts the program at path as the leader of a session of its own, in the folder /, with our environment, nothing to read
+// and nobody to write to. It gets files as its descriptors from 3 on. Nobody waits for it: it is to outlive us.
+func SpawnSession(path string, argv []string, files ...*os.File) error {
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	all := []uintptr{null.Fd(), null.Fd(), null.Fd()}
+	for _, f := range files {
+		all = append(all, f.Fd())
+	}
+	attributes := &syscall.ProcAttr{Dir: "/", Env: os.Environ(), Files: all, Sys: &syscall.SysProcAttr{Setsid: true}}
+	if _, err := syscall.ForkExec(path, argv, attributes); err != nil {
+		return &os.PathError{Op: "execute", Path: path, Err: err}
+	}
+	return nil
 }
 
 // A CallError names the system call that failed in a child; it unwraps to the errno, as the kernel gave it.

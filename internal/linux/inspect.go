@@ -97,6 +97,15 @@ func StartTime(pid int) (uint64, error) {
 	return strconv.ParseUint(string(fields[startTime]), 10, 64)
 }
 
+// OpenProcess returns a pidfd of process pid, close-on-exec. The caller knows that the number still means it, and closes.
+func OpenProcess(pid int) (int, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	return fd, nil
+}
+
 // KillProcess sends sig to the process pid that started at that time. It answers ESRCH where that one is gone.
 func KillProcess(pid int, started uint64, sig syscall.Signal) error {
 	pidfd, err := unix.PidfdOpen(pid, 0) // first hold it, then look: the number can't change hands in between

@@ -274,6 +274,12 @@ func NullStdio() error {
 	return nil
 }
 
+// SignalNumber returns the number of a signal by its name, SIGTERM.
+func SignalNumber(name string) (int, bool) {
+	n := unix.SignalNum(name)
+	return int(n), n != 0
+}
+
 // RlimitNumber returns the number of a resource limit by the runtime specification's name, RLIMIT_NOFILE.
 func RlimitNumber(name string) (int, bool) {
 	for i, known := range [...]string{ // asm-generic/resource.h, which all of Go's architectures but MIPS share

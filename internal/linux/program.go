@@ -18,6 +18,8 @@ type Call struct {
 	use     uint8 // bit i: argument i is the kept result of an earlier call
 	keep    bool  // keep this call's result
 	mayFail bool  // go on when it fails
+	spawn   bool  // it clones: the caller reports the new process and exits, and the new process goes on
+	search  bool  // one of several files to execute: that it is not there is less of an answer than why another can't be executed
 }
 
 // A Program is what a forked child does before it is somebody else: a list of system calls, in order. All memory that
@@ -76,6 +78,45 @@ func pin[T any](p *Program, v *T) uintptr {
 // Setns joins the namespace that fd names.
 func (p *Program) Setns(fd int, kind string) {
 	p.add(fmt.Sprintf("setns(%s)", kind), unix.SYS_SETNS, uintptr(fd), 0)
+}
+
+// SetnsAll joins all the namespaces in flags (CLONE_NEW*) that the process behind pidfd is in, in one call: the user namespace's
+// powers serve for the others at once. A pid namespace is the one of children only; Clone makes one.
+func (p *Program) SetnsAll(pidfd int, flags uintptr) {
+	p.add(fmt.Sprintf("setns(pidfd, %s)", NamespaceNames(flags)), unix.SYS_SETNS, uintptr(pidfd), flags)
+}
+
+// NamespaceNames returns the names of CLONE_NEW* flags, joined as C does.
+func NamespaceNames(flags uintptr) string {
+	var names []string
+	for _, n := range Namespaces {
+		if flags&n.Flag != 0 {
+			names = append(names, n.Name)
+		}
+	}
+	return strings.Join(names, "|")
+}
+
+// Clone has the rest of the program done by another process, a sibling: it is in the pid namespace that SetnsAll joined, and it is
+// the caller of Fork that waits for it. Child.Started tells its PID.
+func (p *Program) Clone() {
+	p.add("clone(CLONE_PARENT)", unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(syscall.SIGCHLD)).spawn = true
+}
+
+// NotDumpable keeps every process without powers in *our* user namespace out of this one's /proc files and memory, until it
+// executes something: one that shares a pid namespace with us sees us, and our /proc/PID/exe is a file that root in there owns.
+func (p *Program) NotDumpable() {
+	p.add("prctl(PR_SET_DUMPABLE, 0)", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// Fchown gives the file behind fd its owner, by the ids of the user namespace that the program is in by then.
+func (p *Program) Fchown(fd int, uid, gid uint32) {
+	p.add(fmt.Sprintf("fchown(%d, %d, %d)", fd, uid, gid), unix.SYS_FCHOWN, uintptr(fd), uintptr(uid), uintptr(gid))
+}
+
+// Chdir changes the working folder.
+func (p *Program) Chdir(path string) {
+	p.add(fmt.Sprintf("chdir(%q)", path), unix.SYS_CHDIR, p.bytes(path))
 }
 
 // Dup makes newfd a copy of oldfd that stays open across execve. The two must differ.
@@ -200,6 +241,16 @@ func (p *Program) WaitForByte(fd int) {
 // Execve ends the program by executing path.
 func (p *Program) Execve(path string, argv, env []string) {
 	p.add(fmt.Sprintf("execve(%q, [%s])", path, strings.Join(argv, " ")), unix.SYS_EXECVE, p.bytes(path), p.vector(argv), p.vector(env))
+}
+
+// ExecveFirst ends the program by executing the first of paths that is there and can be executed, as execvp(3) does. The error
+// of a file that is there but can't be executed counts for more than that of one that is not.
+func (p *Program) ExecveFirst(paths, argv, env []string) {
+	arguments, environment := p.vector(argv), p.vector(env)
+	for i, path := range paths {
+		c := p.add(fmt.Sprintf("execve(%q, [%s])", path, strings.Join(argv, " ")), unix.SYS_EXECVE, p.bytes(path), arguments, environment)
+		c.search, c.mayFail = true, i < len(paths)-1
+	}
 }
 
 // ExecveReadOnly ends the program by executing path through a read-only mount of it that nothing else can see: the

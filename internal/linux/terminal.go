@@ -16,6 +16,29 @@ func OpenTerminal() (master, slave *os.File, name string, err error) {
 	if err != nil {
 		return nil, nil, "", &os.PathError{Op: "open", Path: "/dev/pts/ptmx", Err: err}
 	}
+	return openTerminal(m)
+}
+
+// OpenTerminalIn is OpenTerminal in the devpts instance of the container whose root folder root is. The container may have put
+// anything at that name, so what is opened must be the device.
+func OpenTerminalIn(root File) (master, slave *os.File, name string, err error) {
+	const multiplexer = 5<<8 | 2 // Documentation/admin-guide/devices.txt: /dev/ptmx
+	m, err := root.OpenFileInRoot("dev/pts/ptmx", unix.O_RDWR)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	st, err := m.Stat()
+	if err == nil && (st.Mode&S_IFMT != S_IFCHR || st.Rdev != multiplexer) {
+		err = &os.PathError{Op: "open a terminal", Path: m.Name, Err: unix.ENODEV}
+	}
+	if err != nil {
+		m.Close()
+		return nil, nil, "", err
+	}
+	return openTerminal(m.FD)
+}
+
+func openTerminal(m int) (master, slave *os.File, name string, err error) {
 	master = os.NewFile(uintptr(m), "ptmx")
 	if err := unix.IoctlSetPointerInt(m, unix.TIOCSPTLCK, 0); err != nil {
 		master.Close()
@@ -109,18 +132,37 @@ func (t *Terminal) Guard(alive *os.File) (*Child, error) {
 	return Fork(0, prog)
 }
 
+// A Size is a terminal's, in characters.
+type Size struct{ Rows, Columns uint16 }
+
+// WindowSizeOf returns the size of the terminal at descriptor fd.
+func WindowSizeOf(fd int) (Size, error) {
+	size, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+	if err != nil {
+		return Size{}, fmt.Errorf("read the window size: %w", err)
+	}
+	return Size{size.Row, size.Col}, nil
+}
+
 // WindowSize copies the size of the terminal at descriptor from to another, which sends SIGWINCH to the programs there.
 func WindowSize(from int, to *os.File) error {
-	size, err := unix.IoctlGetWinsize(from, unix.TIOCGWINSZ)
+	size, err := WindowSizeOf(from)
 	if err != nil {
-		return fmt.Errorf("read the window size: %w", err)
+		return err
 	}
+	return SetWindowSize(to, size)
+}
+
+// SetWindowSize sets a terminal's size, which sends SIGWINCH to the programs there.
+func SetWindowSize(to *os.File, size Size) error {
 	conn, err := to.SyscallConn() // not Fd, which would take the file from Go's poller, and its deadlines with it
 	if err != nil {
 		return err
 	}
 	var failed error
-	if err := conn.Control(func(fd uintptr) { failed = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, size) }); err != nil {
+	if err := conn.Control(func(fd uintptr) {
+		failed = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: size.Rows, Col: size.Columns})
+	}); err != nil {
 		return err
 	}
 	if failed != nil {

@@ -45,6 +45,11 @@ var payloadSteps = []struct {
 
 func (s *sandbox) payload() (*payload, error) {
 	p := &payload{program: &linux.Program{}}
+	s.addPayload(p)
+	return p, nil
+}
+
+func (s *sandbox) addPayload(p *payload) {
 	for _, part := range payloadSteps {
 		before := p.program.Len()
 		part.add(s, p.program)
@@ -52,7 +57,6 @@ func (s *sandbox) payload() (*payload, error) {
 			p.parts = append(p.parts, payloadPart{step{name: part.name, why: part.why}, p.program.Len()})
 		}
 	}
-	return p, nil
 }
 
 func (s *sandbox) addSession(p *linux.Program) {
@@ -116,6 +120,10 @@ func (s *sandbox) addSeccomp(p *linux.Program) {
 }
 
 func (s *sandbox) addExec(p *linux.Program) {
+	if s.search != nil {
+		p.ExecveFirst(s.search, s.plan.Process.Args, s.plan.Process.Env)
+		return
+	}
 	p.Execve(s.command, s.plan.Process.Args, s.plan.Process.Env)
 }
 
@@ -153,8 +161,13 @@ func (s *sandbox) blame(p *payload, err error) (name string, _ error) {
 			break
 		}
 	}
-	if name != "exec" {
+	switch {
+	case name != "exec":
 		return name, err
+	case s.search != nil && call.Err == syscall.ENOENT:
+		return name, notFound(s.plan.Process.Args[0])
+	case s.search != nil:
+		s.command = s.plan.Process.Args[0]
 	}
 	err = fmt.Errorf("execute %s: %w", s.command, call.Err)
 	switch call.Err {

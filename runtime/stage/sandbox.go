@@ -33,6 +33,7 @@ type sandbox struct {
 	calls    []CallResult // of the step at hand, with --explain
 	terminal *os.File     // the slave, with -t
 	command  string       // the file to execute
+	search   []string     // instead of command, from outside: the files to try
 	uid, gid uint32
 	groups   []uint32
 

@@ -60,7 +60,7 @@ func Fork(o Options) (*Sandbox, error) {
 		return nil, errors.Join(err, ours.Close())
 	}
 	p.PID = p.child.PID
-	o.tell("clone", "one call makes the process and all of its namespaces", p.began, append([]string{namespaceNames(o.Namespaces)}, program.Calls()...), nil)
+	o.tell("clone", "one call makes the process and all of its namespaces", p.began, append([]string{"clone(" + linux.NamespaceNames(o.Namespaces) + ")"}, program.Calls()...), nil)
 	p.began = time.Now()
 	go func() { p.mapped <- o.MapIDs(p.PID) }()
 	return p, nil
@@ -326,17 +326,4 @@ func (o *Options) tell(name, why string, began time.Time, calls []string, err er
 		e.Error = err.Error()
 	}
 	o.Narrate(e)
-}
-
-func namespaceNames(flags uintptr) string {
-	text := "clone("
-	for i, n := range linux.Namespaces {
-		if flags&n.Flag != 0 {
-			if i > 0 {
-				text += "|"
-			}
-			text += n.Name
-		}
-	}
-	return text + ")"
 }

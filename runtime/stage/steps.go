@@ -183,11 +183,7 @@ func (s *sandbox) findCommand() error {
 	if refused != nil {
 		return hint.Wrap(hint.Exit(refused, hint.ExitNotExecutable), "name an executable file; for a script: sh "+name)
 	}
-	err := fmt.Errorf("%q: executable file not found in $PATH: %w", name, syscall.ENOENT)
-	if strings.Contains(name, "/") {
-		err = &os.PathError{Op: "execute", Path: name, Err: syscall.ENOENT}
-	}
-	return hint.Wrap(hint.Exit(err, hint.ExitNotFound), "look around in the image: minipod run -it --entrypoint sh IMAGE")
+	return notFound(name)
 }
 
 func candidates(name, searchPath string) []string {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 )
@@ -17,8 +18,29 @@ import (
 // user looks up who runs the program, in the container's own files: we are inside by now, so whatever links they are
 // lead nowhere else. moby/sys/user does the same, and would double what is initialised before this process may start.
 func (s *sandbox) user() error {
+	if err := s.identify(openNonblocking); err != nil {
+		return err
+	}
+	if s.terminal != nil {
+		if err := s.terminal.Chown(int(s.uid), int(s.gid)); err != nil {
+			return fmt.Errorf("give the terminal to user %d: %w", s.uid, err)
+		}
+	}
+	return s.did(nil, "read /etc/passwd and /etc/group: uid=%d gid=%d groups=%v", s.uid, s.gid, s.groups)
+}
+
+// An opener opens a file by the name that it has in the container.
+type opener func(name string) (*os.File, error)
+
+// openNonblocking opens what an image may have put there: a pipe without a writer would hang os.Open.
+func openNonblocking(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+}
+
+// identify finds out which ids the plan's user has, and where its home is.
+func (s *sandbox) identify(open opener) error {
 	p := &s.plan.Process
-	who, err := findUser("/etc", p.User)
+	who, err := findUser(open, p.User)
 	if err != nil {
 		return err
 	}
@@ -34,12 +56,7 @@ func (s *sandbox) user() error {
 	if lookup(p.Env, "HOME") == "" {
 		p.Env = append(p.Env, "HOME="+who.home)
 	}
-	if s.terminal != nil {
-		if err := s.terminal.Chown(int(s.uid), int(s.gid)); err != nil {
-			return fmt.Errorf("give the terminal to user %d: %w", s.uid, err)
-		}
-	}
-	return s.did(nil, "read /etc/passwd and /etc/group: uid=%d gid=%d groups=%v", s.uid, s.gid, s.groups)
+	return nil
 }
 
 func mapped(ranges []IDRange, id uint32) bool {
@@ -58,8 +75,8 @@ type identity struct {
 }
 
 // findUser reads "user[:group]", each a name or a number; "" is root. As in Docker, a number need not be in the files,
-// a name must be, and supplementary groups come from /etc/group unless a group was named. etc is the container's /etc.
-func findUser(etc, spec string) (identity, error) {
+// a name must be, and supplementary groups come from /etc/group unless a group was named.
+func findUser(open opener, spec string) (identity, error) {
 	userSpec, groupSpec, _ := strings.Cut(spec, ":")
 	if userSpec == "" {
 		userSpec = "0"
@@ -67,7 +84,7 @@ func findUser(etc, spec string) (identity, error) {
 	who, name := identity{home: "/"}, ""
 	number, isNumber := parseID(userSpec)
 	found := false
-	err := eachEntry(etc+"/passwd", 7, func(f []string) bool { // name:password:uid:gid:gecos:home:shell
+	err := eachEntry(open, "/etc/passwd", 7, func(f []string) bool { // name:password:uid:gid:gecos:home:shell
 		uid, ok := parseID(f[2])
 		gid, okGroup := parseID(f[3])
 		if !ok || !okGroup || f[0] != userSpec && (!isNumber || uid != number) {
@@ -89,13 +106,13 @@ func findUser(etc, spec string) (identity, error) {
 	if who.home == "" {
 		who.home = "/"
 	}
-	return who, who.findGroups(etc+"/group", name, groupSpec, groupSpec != "")
+	return who, who.findGroups(open, name, groupSpec, groupSpec != "")
 }
 
-func (who *identity) findGroups(file, name, groupSpec string, named bool) error {
+func (who *identity) findGroups(open opener, name, groupSpec string, named bool) error {
 	number, isNumber := parseID(groupSpec)
 	found := false
-	err := eachEntry(file, 4, func(f []string) bool { // name:password:gid:members
+	err := eachEntry(open, "/etc/group", 4, func(f []string) bool { // name:password:gid:members
 		gid, ok := parseID(f[2])
 		switch {
 		case !ok:
@@ -123,23 +140,23 @@ func parseID(s string) (uint32, bool) {
 }
 
 // eachEntry calls visit with the fields of each line that has enough, until it answers false. The file is an image's: no
-// file is an empty one, what is not regular (a pipe would hang us) is an error, and only its first 4 MiB count.
-func eachEntry(name string, fields int, visit func([]string) bool) error {
-	info, err := os.Stat(name)
+// file is an empty one, what is not regular is an error, and only its first 4 MiB count.
+func eachEntry(open opener, name string, fields int, visit func([]string) bool) error {
+	f, err := open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("%s is not a file", name)
 	}
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	lines := bufio.NewReaderSize(io.LimitReader(f, 4<<20), 4096)
 	for {
 		line, err := lines.ReadString('\n')

@@ -80,7 +80,7 @@ nogroup:x:4294967295:mia`
 		{spec: ":", home: "/root"},
 		{spec: "mia:a:b", fails: `no group "a:b"`},
 	} {
-		who, err := findUser(etc(t, passwd, group), tt.spec)
+		who, err := findUser(openIn(etc(t, passwd, group)), tt.spec)
 		if tt.fails != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.fails) || hint.Of(err) == "" {
 				t.Errorf("%q: %v with hint %q; want %q", tt.spec, err, hint.Of(err), tt.fails)
@@ -95,24 +95,24 @@ nogroup:x:4294967295:mia`
 
 // TestFindUserFiles gives it images with odd files.
 func TestFindUserFiles(t *testing.T) {
-	if who, err := findUser(etc(t, "-", "-"), "7:8"); err != nil || who.uid != 7 || who.gid != 8 {
+	if who, err := findUser(openIn(etc(t, "-", "-")), "7:8"); err != nil || who.uid != 7 || who.gid != 8 {
 		t.Errorf("an image without files: %+v, %v", who, err)
 	}
-	if who, err := findUser(etc(t, "-", "-"), ""); err != nil || who.uid != 0 || who.home != "/" {
+	if who, err := findUser(openIn(etc(t, "-", "-")), ""); err != nil || who.uid != 0 || who.home != "/" {
 		t.Errorf("root without files: %+v, %v", who, err)
 	}
-	if _, err := findUser(etc(t, "-", "-"), "mia"); err == nil {
+	if _, err := findUser(openIn(etc(t, "-", "-")), "mia"); err == nil {
 		t.Error("a name without files")
 	}
-	if who, err := findUser(etc(t, "mia:x:1:2:::/bin/sh", "-"), "mia"); err != nil || who.uid != 1 {
+	if who, err := findUser(openIn(etc(t, "mia:x:1:2:::/bin/sh", "-")), "mia"); err != nil || who.uid != 1 {
 		t.Errorf("no newline at the end: %+v, %v", who, err)
 	}
 	long := "long:x:1:1:" + strings.Repeat("x", 1<<20) + ":/:\nmia:x:1:2:::\n"
-	if who, err := findUser(etc(t, long, "-"), "mia"); err != nil || who.gid != 2 {
+	if who, err := findUser(openIn(etc(t, long, "-")), "mia"); err != nil || who.gid != 2 {
 		t.Errorf("a line of a megabyte: %+v, %v", who, err)
 	}
 	far := strings.Repeat("x:x:9:9:::\n", 400<<10) + "mia:x:1:2:::\n"
-	if _, err := findUser(etc(t, far, "-"), "mia"); err == nil {
+	if _, err := findUser(openIn(etc(t, far, "-")), "mia"); err == nil {
 		t.Error("a user behind four megabytes was found")
 	}
 	for _, kind := range []string{"a pipe", "a folder", "a loop"} {
@@ -127,7 +127,7 @@ func TestFindUserFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		done := make(chan error, 1)
-		go func() { _, err := findUser(dir, "mia"); done <- err }()
+		go func() { _, err := findUser(openIn(dir), "mia"); done <- err }()
 		select {
 		case err := <-done:
 			if err == nil {
@@ -149,7 +149,7 @@ func FuzzFindUser(f *testing.F) {
 		if passwd == "-" || group == "-" {
 			return
 		}
-		who, err := findUser(etc(t, passwd, group), spec)
+		who, err := findUser(openIn(etc(t, passwd, group)), spec)
 		if err == nil && (who.uid == 1<<32-1 || who.gid == 1<<32-1 || who.home == "" || slices.Contains(who.groups, 1<<32-1)) {
 			t.Errorf("%+v", who)
 		}
@@ -163,4 +163,9 @@ func TestMapped(t *testing.T) {
 			t.Errorf("%d: %v", id, !want)
 		}
 	}
+}
+
+// openIn opens the files of a container's /etc that lie in dir.
+func openIn(dir string) opener {
+	return func(name string) (*os.File, error) { return openNonblocking(filepath.Join(dir, filepath.Base(name))) }
 }

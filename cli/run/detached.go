@@ -1,0 +1,101 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/state"
+	"codeberg.org/minipod/minipod/supervisor"
+)
+
+// detached makes the container and, unless it is only to be created, leaves a supervisor behind that runs it. Its id is the answer.
+func (r *run) detached() error {
+	swept := make(chan error, 1)
+	go func() { swept <- r.sweep() }()
+	c, err := r.make(r.record())
+	if err != nil {
+		return errors.Join(err, <-swept)
+	}
+	record := c.Record
+	if err := r.complete(c); err != nil {
+		return errors.Join(err, <-swept, finish(r.dirs, r.uids, r.gids, c, false, false))
+	}
+	if r.create {
+		err = c.Close()
+	} else if err = Leave(r.dirs, c); err != nil { // it never ran, so it is not kept
+		if c, e := runtime.Adopt(r.dirs, record); e == nil {
+			err = errors.Join(err, finish(r.dirs, r.uids, r.gids, c, false, false))
+		}
+	}
+	if e := <-swept; e != nil {
+		fmt.Fprintf(os.Stderr, "minipod: warning: clean up after a container that died: %v\n", e)
+	}
+	if err == nil {
+		_, err = fmt.Println(record.ID)
+	}
+	return err
+}
+
+// complete makes the container one that any command can start.
+func (r *run) complete(c *runtime.Container) error {
+	b := r.bundle()
+	if err := r.describe(c, b); err != nil {
+		return err
+	}
+	if err := c.SaveBundle(b); err != nil {
+		return err
+	}
+	c.Ready = true
+	return c.Save()
+}
+
+// Leave leaves a supervisor behind that starts the container, and returns when its command runs. c is not the caller's any more.
+func Leave(dirs state.Dirs, c *runtime.Container) error {
+	s, err := supervisor.Spawn(dirs, c)
+	if err != nil {
+		return err
+	}
+	return s.Go()
+}
+
+// Supervise is the life of a supervisor that was left behind.
+func Supervise() (status int) {
+	defer lockThread()() // the sandbox dies with the thread that forked it
+	birth, err := supervisor.Take()
+	if err != nil {
+		return hint.ExitRuntime
+	}
+	if err := supervise(birth); err != nil {
+		birth.Failed(err)
+		return hint.ExitRuntime
+	}
+	return 0
+}
+
+// supervise returns an error where the container did not start. It stays as it was, then.
+func supervise(birth *supervisor.Birth) error {
+	c := birth.Container
+	b, err := runtime.LoadBundle(birth.Dirs, c.ID)
+	if err != nil {
+		return errors.Join(err, c.Close())
+	}
+	r := &run{dirs: birth.Dirs, uids: b.UIDs, gids: b.GIDs}
+	s := &supervisor.Supervisor{Container: c, Bundle: b, Flatten: r.flatten, Started: birth.Started}
+	if err := s.Listen(); err != nil {
+		return errors.Join(err, c.Close())
+	}
+	if err := birth.Ready(); err != nil {
+		return errors.Join(err, s.Close(), c.Close())
+	}
+	_, ran, err := s.Run(nil, nil)
+	ended := s.Close()
+	if !ran {
+		c.Error = err.Error()
+		return errors.Join(err, ended, c.Save(), c.Close())
+	}
+	_ = finish(birth.Dirs, b.UIDs, b.GIDs, c, true, s.Kept()) // nobody hears us: what is left is the next command's to sweep
+	return nil
+}

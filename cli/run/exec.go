@@ -1,0 +1,77 @@
+package run
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"codeberg.org/minipod/minipod/cli/flags"
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/state"
+	"codeberg.org/minipod/minipod/supervisor"
+)
+
+// Exec is `minipod exec` with the arguments after the verb. It returns the exit status: the command's, or 125 to 127 with an error.
+// It answers ErrCold for --help.
+func Exec(args []string, _ *Parts) (status int, err error) {
+	f, err := flags.ParseExec(args)
+	if errors.Is(err, flags.ErrHelp) {
+		return 0, ErrCold
+	}
+	if err != nil {
+		return hint.ExitRuntime, err
+	}
+	dirs, err := state.Find(os.Getenv)
+	if err != nil {
+		return hint.ExitRuntime, err
+	}
+	record, err := runtime.Find(dirs, f.Container)
+	if err != nil {
+		return 1, err // docker's
+	}
+	status, err = execute(supervisor.Of(dirs, record), f)
+	if errors.Is(err, supervisor.ErrNotRunning) {
+		return 1, err
+	}
+	if err != nil {
+		status = hint.ExitStatus(err, hint.ExitRuntime)
+	}
+	return status, err
+}
+
+func execute(peer *supervisor.Peer, f *flags.Exec) (int, error) {
+	stdio, err := supervisor.OpenStdio(supervisor.StdioOptions{TTY: f.TTY, Input: f.Interactive && !f.Detach, Foreground: !f.Detach, Discard: f.Detach})
+	if err != nil {
+		return hint.ExitRuntime, err
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGWINCH)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	running, err := peer.Exec(supervisor.ExecRequest{
+		Args: f.Args, Env: f.Env, Workdir: f.Workdir, User: f.User, Terminal: f.TTY, Privileged: f.Privileged,
+	}, stdio.Command)
+	stdio.Started(err)
+	if err != nil {
+		return hint.ExitStatus(err, hint.ExitRuntime), errors.Join(err, stdio.Finish())
+	}
+	if f.Detach {
+		if running.Console != nil {
+			running.Console.Close()
+		}
+		return 0, running.Leave()
+	}
+	if running.Console != nil {
+		if err := stdio.Attach(running.Console); err != nil {
+			return hint.ExitRuntime, errors.Join(err, running.Leave(), stdio.Finish())
+		}
+		go func() {
+			for range signals {
+				stdio.Resize()
+			}
+		}()
+	}
+	status, err := running.Wait()
+	return status, errors.Join(err, stdio.Finish())
+}

@@ -1,0 +1,130 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"syscall"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
+)
+
+// An Entry says what to run in a sandbox that runs already: exec.
+type Entry struct {
+	PID        int     // of the sandbox's PID 1: a child of the caller's, so that the number means it and nobody else
+	Namespaces uintptr // those that the sandbox has of its own, CLONE_NEW*
+	Process    Process
+	Stdio      [3]*os.File // where Terminal is false
+	Terminal   bool
+}
+
+// Enter runs e.Process in the sandbox's namespaces, and returns when it executes; with e.Terminal also the terminal's master, which the
+// caller closes. The process is the caller's child, and dies with the sandbox. The error is a *Failure's with docker's exit status.
+//
+// Nothing of Go runs inside: one list of calls joins the namespaces, clones (a pid namespace is the one of children only) and
+// becomes the program, in the same steps as the container's own command.
+//
+// Trust: from the clone to the execve the process is seen in the container's pid namespace, and its /proc/PID/exe is our binary.
+// It is not dumpable meanwhile, and its memory belongs to our user namespace: no power of the container's reaches it. The container's
+// files are looked at from outside, through its root, by openat2 with RESOLVE_IN_ROOT.
+func Enter(e Entry) (child *linux.Child, console *os.File, err error) {
+	root, err := linux.OpenDir("/proc/" + strconv.Itoa(e.PID) + "/root")
+	if err != nil {
+		return nil, nil, fmt.Errorf("look into the container: %w", err)
+	}
+	defer root.Close()
+	s := &sandbox{plan: &Plan{Process: e.Process, Reaper: true, Terminal: e.Terminal}}
+	err = s.identify(func(name string) (*os.File, error) {
+		f, err := root.OpenFileInRoot(name, os.O_RDONLY)
+		if err != nil {
+			return nil, err
+		}
+		return f.OSFile(), nil
+	})
+	if err != nil {
+		return nil, nil, hint.Exit(err, hint.ExitNotExecutable)
+	}
+	if e.Terminal {
+		if console, s.terminal, _, err = linux.OpenTerminalIn(root); err != nil {
+			return nil, nil, err
+		}
+		defer s.terminal.Close()
+	}
+	if child, err = s.enter(&e); err != nil && console != nil {
+		err = errors.Join(err, console.Close())
+		console = nil
+	}
+	return child, console, err
+}
+
+func (s *sandbox) enter(e *Entry) (*linux.Child, error) {
+	pidfd, err := linux.OpenProcess(e.PID)
+	if err != nil {
+		return nil, err
+	}
+	defer linux.Close(pidfd)
+	s.search = candidates(e.Process.Args[0], lookup(e.Process.Env, "PATH"))
+	p := &payload{program: &linux.Program{}}
+	cleanup, err := s.addEntry(e, pidfd, p.program)
+	if err != nil {
+		return nil, err
+	}
+	defer cleanup()
+	p.parts = append(p.parts, payloadPart{step{name: "enter", why: "the container's namespaces become ours"}, p.program.Len()})
+	s.addPayload(p)
+	child, err := linux.Fork(0, p.program)
+	if err != nil {
+		return nil, err
+	}
+	if err = child.Started(); err == nil {
+		return child, nil
+	}
+	_, waiting := child.Wait()
+	step, err := s.blame(p, err)
+	if step != "exec" {
+		err = hint.Exit(fmt.Errorf("%s: %w", step, err), hint.ExitNotExecutable)
+	}
+	return nil, errors.Join(err, waiting)
+}
+
+// addEntry adds what comes before the steps of a payload.
+func (s *sandbox) addEntry(e *Entry, pidfd int, p *linux.Program) (cleanup func(), err error) {
+	var high []int
+	cleanup = func() {
+		for _, fd := range high {
+			linux.Close(fd)
+		}
+	}
+	p.NotDumpable()
+	p.DefaultSignals()
+	if !e.Terminal { // the terminal comes with the session
+		for i, f := range e.Stdio {
+			fd, err := linux.DupHigh(f)
+			if err != nil {
+				cleanup()
+				return nil, err
+			}
+			high = append(high, fd)
+			p.Dup(fd, i)
+		}
+	}
+	p.SetnsAll(pidfd, e.Namespaces)
+	p.Clone()
+	if s.terminal != nil {
+		p.Fchown(int(s.terminal.Fd()), s.uid, s.gid)
+	}
+	p.Chdir(path.Clean("/" + e.Process.Cwd))
+	return cleanup, nil
+}
+
+// notFound is the error of a command that is nowhere in the PATH, or not where its name says.
+func notFound(name string) error {
+	var err error = &os.PathError{Op: "execute", Path: name, Err: syscall.ENOENT}
+	if path.Base(name) == name {
+		err = fmt.Errorf("%q: executable file not found in $PATH: %w", name, syscall.ENOENT)
+	}
+	return hint.Wrap(hint.Exit(err, hint.ExitNotFound), "look around in the image: minipod run -it --entrypoint sh IMAGE")
+}

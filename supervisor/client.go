@@ -1,0 +1,179 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/state"
+)
+
+// ErrNotRunning says that a container has no supervisor that could be asked.
+var ErrNotRunning = errors.New("the container is not running")
+
+// A Peer is the supervisor of a container, as others ask it. Each call is a connection of its own.
+type Peer struct {
+	dirs   state.Dirs
+	record runtime.Record
+}
+
+// Of returns the supervisor of the container with that record. Whether there is one the calls tell: ErrNotRunning.
+func Of(dirs state.Dirs, r runtime.Record) *Peer { return &Peer{dirs, r} }
+
+func (p *Peer) connect() (*linux.Socket, error) {
+	dir, err := linux.OpenDir(p.dirs.Containers() + "/" + p.record.ID)
+	if err != nil {
+		return nil, p.refused(err)
+	}
+	defer dir.Close()
+	s, err := linux.Connect(dir, socketName)
+	if err != nil {
+		return nil, p.refused(err)
+	}
+	return s, nil
+}
+
+func (p *Peer) refused(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return p.notRunning()
+	}
+	return err
+}
+
+func (p *Peer) notRunning() error {
+	return hint.Wrap(fmt.Errorf("%w: %s", ErrNotRunning, p.record.Name), "start it: minipod start "+p.record.Name)
+}
+
+// ask sends one request, and returns the connection once the answer was good. The caller closes both.
+func (p *Peer) ask(r any, files ...*os.File) (*linux.Socket, []*os.File, error) {
+	s, err := p.connect()
+	if err != nil {
+		return nil, nil, err
+	}
+	var answer reply
+	var passed []*os.File
+	if err = sendJSON(s, r, files...); err == nil || errors.Is(err, syscall.EPIPE) {
+		passed, err = receiveJSON(s, &answer)
+	}
+	if err == nil {
+		err = answer.err()
+	}
+	if errors.Is(err, errGone) || answer.NotRunning {
+		err = p.notRunning()
+	}
+	if err != nil {
+		closeAll(passed)
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, passed, nil
+}
+
+func (p *Peer) do(r request) error {
+	s, _, err := p.ask(r)
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+// Signal sends a signal to the container's command.
+func (p *Peer) Signal(sig syscall.Signal) error { return p.do(request{Op: opSignal, Signal: int(sig)}) }
+
+// StopOptions say how to stop a container.
+type StopOptions struct {
+	Signal  syscall.Signal // 0: the container's own
+	Timeout *int           // seconds until it is killed; -1: never; nil: the container's own
+	Keep    bool           // keep it, though it has --rm: it is started again
+}
+
+// Stop ends the container, and returns when its supervisor has let go of it. One that does not run is no error.
+func (p *Peer) Stop(o StopOptions) error {
+	err := p.do(request{Op: opStop, Signal: int(o.Signal), Timeout: o.Timeout, Keep: o.Keep})
+	if err != nil && !errors.Is(err, ErrNotRunning) {
+		return err
+	}
+	return runtime.AwaitRelease(p.dirs, p.record)
+}
+
+// Rename gives the container another name.
+func (p *Peer) Rename(name string) error { return p.do(request{Op: opRename, Name: name}) }
+
+// Wait waits until the container's command ends, and returns its exit status.
+func (p *Peer) Wait() (int, error) {
+	s, err := p.connect()
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	if err := sendJSON(s, request{Op: opWait}); err != nil && !errors.Is(err, syscall.EPIPE) {
+		return 0, err
+	}
+	return p.status(s)
+}
+
+// status waits for how it ended.
+func (p *Peer) status(s *linux.Socket) (int, error) {
+	var r reply
+	if _, err := receiveJSON(s, &r); errors.Is(err, errGone) {
+		return 0, p.notRunning()
+	} else if err != nil {
+		return 0, err
+	}
+	if err := r.err(); err != nil {
+		return hint.ExitStatus(err, hint.ExitRuntime), err
+	}
+	if r.Status == nil {
+		return 0, errors.New("the supervisor did not say how it ended")
+	}
+	return *r.Status, nil
+}
+
+// A Running is a command that Exec began. The caller calls Wait.
+type Running struct {
+	Console *os.File // the terminal's master, with a terminal; the caller closes it
+
+	peer *Peer
+	conn *linux.Socket
+}
+
+// Exec runs a command in the container; stdio is for one without a terminal.
+func (p *Peer) Exec(r ExecRequest, stdio [3]*os.File) (*Running, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode the request: %w", err)
+	}
+	sealed, err := linux.SealedFile("request", data)
+	if err != nil {
+		return nil, err
+	}
+	defer sealed.Close()
+	files := []*os.File{sealed}
+	if !r.Terminal {
+		files = append(files, stdio[:]...)
+	}
+	conn, passed, err := p.ask(request{Op: opExec}, files...)
+	if err != nil {
+		return nil, err
+	}
+	running := &Running{peer: p, conn: conn}
+	if len(passed) > 0 {
+		running.Console = passed[0]
+		closeAll(passed[1:])
+	}
+	return running, nil
+}
+
+// Wait waits for the command's end, and returns its exit status.
+func (r *Running) Wait() (int, error) {
+	defer r.conn.Close()
+	return r.peer.status(r.conn)
+}
+
+// Leave lets the command run on.
+func (r *Running) Leave() error { return r.conn.Close() }
