@@ -165,9 +165,12 @@ func TestHalfMade(t *testing.T) {
 		must(t, os.MkdirAll(filepath.Join(dirs.Containers(), id), 0o700))
 		must(t, os.Symlink(id, filepath.Join(dirs.Containers(), ".names", "n"+strconv.Itoa(i))))
 	}
-	kept, err := Create(dirs, Record{})
+	kept, err := Create(dirs, Record{Ready: true})
 	must(t, err)
 	must(t, kept.Close())
+	half, err := Create(dirs, Record{}) // whole, but nobody can start it
+	must(t, err)
+	must(t, half.Close())
 	must(t, Sweep(dirs, RemoveTree))
 	entries, err := os.ReadDir(dirs.Containers())
 	must(t, err)

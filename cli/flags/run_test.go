@@ -44,14 +44,14 @@ func TestTableIsSortedAndComplete(t *testing.T) {
 }
 
 func TestRunDefaults(t *testing.T) {
-	want := &Run{Image: "alpine", NoNewPrivileges: true, Pull: "missing", Init: true, SigProxy: true}
+	want := &Run{Image: "alpine", NoNewPrivileges: true, Pull: "missing", Init: true, SigProxy: true, StopTimeout: 10}
 	if got := parse(t, "alpine"); !reflect.DeepEqual(got, want) {
 		t.Errorf("run = %+v, want %+v", got, want)
 	}
 }
 
 func TestRunFlags(t *testing.T) {
-	run := parse(t, "-it --rm -q --read-only --name web -w /a/../b -u 1:2 -h box --pull=never --platform linux/arm64 --net host"+
+	run := parse(t, "-dit --restart on-failure:3 --stop-signal hup --stop-timeout -1 -q --read-only --name web -w /a/../b -u 1:2 -h box --pull=never --platform linux/arm64 --net host"+
 		" --cap-add NET_ADMIN --cap-drop ALL --security-opt no-new-privileges=false --security-opt seccomp=unconfined --pid private"+
 		" --sig-proxy=false --oom-score-adj -7 --umask 077 --shm-size 1m --explain --step alpine ls -l --rm")
 	adj, umask := -7, uint32(0o77)
@@ -59,8 +59,10 @@ func TestRunFlags(t *testing.T) {
 		Image: "alpine", Args: []string{"ls", "-l", "--rm"}, Interactive: true, TTY: true, Remove: true, ReadOnly: true, Quiet: true,
 		Name: "web", Workdir: "/b", User: "1:2", Hostname: "box", Pull: "never", Platform: "linux/arm64", Network: "host",
 		CapAdd: []string{"NET_ADMIN"}, CapDrop: []string{"ALL"}, Seccomp: "unconfined", ShmSize: 1 << 20,
-		OOMScoreAdj: &adj, Umask: &umask, Explain: "text", Step: true,
+		OOMScoreAdj: &adj, Umask: &umask, Explain: "text", Step: true, Detach: true, StopSignal: 1, StopTimeout: -1,
+		Restart: RestartPolicy{"on-failure", 3},
 	}
+	run.Remove = true // it excludes --restart
 	if !reflect.DeepEqual(run, want) {
 		t.Errorf("run = %+v, want %+v", run, want)
 	}
@@ -178,7 +180,12 @@ func TestValues(t *testing.T) {
 func TestRunErrors(t *testing.T) {
 	for _, c := range []struct{ in, err, hint string }{
 		{"", "run needs an image", "minipod run alpine"},
-		{"-d img", "unknown shorthand flag: 'd' in -d", "minipod run --help"},
+		{"--rm --restart always img", "conflicting options: --rm and --restart", "leave one of them out"},
+		{"--restart never img", `unknown value "never"`, "use no or always"},
+		{"--restart always:3 img", `invalid restart policy "always:3"`, "on-failure:5"},
+		{"--stop-signal NOPE img", "invalid signal: NOPE", "TERM"},
+		{"--stop-timeout -2 img", "invalid value -2", "-1"},
+		{"-y img", "unknown shorthand flag: 'y' in -y", "minipod run --help"},
 		{"--volum /a img", "unknown flag: --volum", "did you mean --volume?"},
 		{"--net bridge img", `--network: unknown value "bridge"`, "use none or host"},
 		{"--pull sometimes img", `--pull: unknown value "sometimes"`, "use missing or always or never"},
