@@ -149,3 +149,35 @@ func TestBoxesShared(t *testing.T) {
 		t.Errorf("one user namespace is one box:\n%s", got)
 	}
 }
+
+const tree = `
+PID      INSIDE   STATE          ROLE        PROCESS
+                                 user        ann (uid 1000)
+100               S (sleeping)   supervisor  ├─ minipod run --name web nginx
+101      1        S (sleeping)   sandbox     │  ├─ minipod sandbox web
+105      9        S (sleeping)   child       │  │  ├─ orphan
+110      5        S (sleeping)   command     │  │  └─ /bin/nginx -g \x1b[2Jx
+111      6/1      S (sleeping)   child       │  │     ├─ worker
+112      7        S (sleeping)   child       │  │     └─ [zombie\x1b]
+116               S (sleeping)   helper      │  └─ minipod run --name web nginx
+115               S (sleeping)   helper      ├─ fuse-overlayfs
+120               S (sleeping)   helper      ├─ /usr/bin/minipod exec web sh
+121      12       S (sleeping)   joined      │  └─ sh
+200               S (sleeping)   supervisor  └─ minipod --root /x run db
+201      1        S (sleeping)   command        └─ 数据库 --端口=5432
+`
+
+func TestTree(t *testing.T) {
+	s := readWeb(t)
+	if got := Tree(s, "ann (uid 1000)", 100); got != tree[1:] {
+		t.Errorf("got\n%s", got)
+	}
+	for line := range strings.Lines(Tree(s, "ann", 60)) {
+		if Width(strings.TrimSuffix(line, "\n")) > 60 {
+			t.Error(line)
+		}
+	}
+	if got := Tree(s.Of(func(id string) bool { return id == "db-id" }), "ann", 0); strings.Contains(got, "nginx") || !strings.Contains(got, "   └─ 数据库 --端口=5432\n") {
+		t.Errorf("of db alone:\n%s", got)
+	}
+}

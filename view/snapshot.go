@@ -230,22 +230,10 @@ func (s *Snapshot) own(from Source, process, kind string, inode uint64) {
 	}
 }
 
-// Of is the part of the snapshot that belongs to these containers (IDs); without any it is all of it.
-func (s *Snapshot) Of(containers ...string) *Snapshot {
-	if len(containers) == 0 {
-		return s
-	}
+// Of is the part of the snapshot that belongs to the containers (IDs) that are wanted.
+func (s *Snapshot) Of(wanted func(id string) bool) *Snapshot {
 	part := *s
-	part.Containers, part.Processes = nil, nil
-	for _, c := range s.Containers {
-		if slices.Contains(containers, c.ID) {
-			part.Containers = append(part.Containers, c)
-		}
-	}
-	for _, p := range s.Processes {
-		if slices.Contains(containers, p.Container) {
-			part.Processes = append(part.Processes, p)
-		}
-	}
+	part.Containers = slices.DeleteFunc(slices.Clone(s.Containers), func(c Container) bool { return !wanted(c.ID) })
+	part.Processes = slices.DeleteFunc(slices.Clone(s.Processes), func(p Process) bool { return !wanted(p.Container) })
 	return &part
 }
