@@ -20,7 +20,7 @@ import (
 func (a *app) containerVerbs() []*urfave.Command {
 	return []*urfave.Command{
 		a.runVerb(), a.psVerb(), a.rmVerb(),
-		a.nsVerb(),
+		a.nsVerb(), a.cgroupsVerb(), a.topVerb(),
 	}
 }
 

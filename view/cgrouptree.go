@@ -38,7 +38,7 @@ func CgroupTree(h *Hierarchy, s *Snapshot, width int) string {
 			up, text = top, g.Path
 		}
 		if outside(g.Path) {
-			text = g.Path + " (outside of this cgroup namespace)"
+			up, text = top, g.Path+" (outside of this cgroup namespace)"
 		}
 		n := &node{text: Printable(text), notes: g.lines()}
 		nodes[g.Path] = n
