@@ -57,7 +57,8 @@ func (a *app) top(ctx context.Context, name string, options []string) error {
 		return hint.Wrap(errors.New("there is no ps on this machine"), "install it (Debian: apt install procps), or use: minipod ps --tree")
 	}
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("ps %s: %w: %s", strings.Join(options, " "), err, view.Printable(strings.TrimSpace(complaint.String()))),
+		first, _, _ := strings.Cut(complaint.String(), "\n") // its usage follows
+		return hint.Wrap(fmt.Errorf("ps %s: %w: %s", strings.Join(options, " "), err, view.Printable(first)),
 			"see ps(1) for its options")
 	}
 	after, err := a.below(name)

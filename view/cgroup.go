@@ -38,7 +38,7 @@ type Hierarchy struct {
 
 // ReadCgroups reads the groups of the snapshot's processes, root being where cgroup v2 is mounted.
 func ReadCgroups(from Source, root string, s *Snapshot) (*Hierarchy, error) {
-	h := &Hierarchy{Root: root, Text: map[int][]string{}}
+	h := &Hierarchy{Root: root, Groups: []Cgroup{}, Text: map[int][]string{}}
 	for _, c := range s.Containers {
 		if text, err := os.ReadFile(from.file(c.PID, "cgroup")); err == nil {
 			h.Text[c.PID] = strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
@@ -88,22 +88,28 @@ func ReadCgroups(from Source, root string, s *Snapshot) (*Hierarchy, error) {
 // as /../name.
 func outside(name string) bool { return strings.HasPrefix(name, "/..") }
 
-// notUnified says why root is no cgroup v2 that has anything to tell, or "".
+// notUnified says why root is no cgroup v2 that has anything to tell, or "". Where version 1 has the controllers, systemd
+// mounts a version 2 without them beside it, at unified (or at none).
 func notUnified(root string) (string, error) {
 	controllers, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
 	if err == nil {
-		if strings.TrimSpace(string(controllers)) == "" {
-			return fmt.Sprintf("the cgroup v2 at %s has no controllers: this machine uses cgroup v1 for them", root), nil
+		if useful(string(controllers)) {
+			return "", nil
 		}
-		return "", nil
+		return fmt.Sprintf("the cgroup v2 at %s has no controller for memory, pids or cpu: this machine uses cgroup v1 for them", root), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("read the cgroups: %w", err)
 	}
-	if unified, err := os.ReadFile(filepath.Join(root, "unified", "cgroup.controllers")); err == nil && strings.TrimSpace(string(unified)) == "" {
-		return fmt.Sprintf("%s is cgroup v1, and the v2 at %s/unified has no controllers", root, root), nil
+	beside := filepath.Join(root, "unified")
+	if controllers, err := os.ReadFile(filepath.Join(beside, "cgroup.controllers")); err == nil && !useful(string(controllers)) {
+		return fmt.Sprintf("%s is cgroup v1, and the v2 at %s has no controller for memory, pids or cpu", root, beside), nil
 	}
 	return fmt.Sprintf("%s is not cgroup v2: it has no cgroup.controllers", root), nil
+}
+
+func useful(controllers string) bool {
+	return slices.ContainsFunc(strings.Fields(controllers), func(name string) bool { return name == "memory" || name == "pids" || name == "cpu" })
 }
 
 // read fills in what the group's files tell. Those that are not there belong to controllers that are not enabled.

@@ -92,9 +92,9 @@ func TestCgroupV1(t *testing.T) {
 		files map[string]string
 		why   string
 	}{
-		"hybrid":         {map[string]string{"unified/cgroup.controllers": "\n", "memory/tasks": ""}, " is cgroup v1, and the v2 at "},
+		"hybrid":         {map[string]string{"unified/cgroup.controllers": "hugetlb\n", "memory/tasks": ""}, " is cgroup v1, and the v2 at "},
 		"v1":             {map[string]string{"memory/tasks": ""}, " is not cgroup v2: it has no cgroup.controllers"},
-		"no controllers": {map[string]string{"cgroup.controllers": "\n"}, " has no controllers: this machine uses cgroup v1 for them"},
+		"no controllers": {map[string]string{"cgroup.controllers": "\n"}, " has no controller for memory, pids or cpu: this machine uses cgroup v1 for them"},
 	} {
 		root := fakeCgroups(t, tt.files)
 		h, err := ReadCgroups(from, root, s)
