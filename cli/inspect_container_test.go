@@ -181,7 +181,7 @@ func TestInspectTyped(t *testing.T) {
 		"inspect -f {{.Name}} mid":                          "/mid\n",
 		"inspect -f {{.Name}}:{{.State.ExitCode}} old b2":   "/old:137\n/mid:0\n",
 		"inspect --type container -f {{.State.Status}} new": "exited\n",
-		"inspect --format {{.ID}}/{{.Id}} new": strings.Repeat("b3", 32) + "/" + strings.Repeat("b3", 32) + "\n",
+		"inspect --format {{.ID}}/{{.Id}} new":              strings.Repeat("b3", 32) + "/" + strings.Repeat("b3", 32) + "\n",
 		"inspect -f {{.Id}} new":                            strings.Repeat("b3", 32) + "\n",
 		"inspect -f {{json_.Config.Labels}} mid":            "{\"tier\":\"web\"}\n",
 		"inspect -f {{.State.FinishedAt}} new":              "2026-01-02T13:04:05Z\n",

@@ -36,8 +36,7 @@ func treeSize(dir string) (int64, error) {
 	}
 	defer root.Close()
 	var size int64
-	type inode struct{ device, number uint64 }
-	seen := map[inode]bool{}
+	seen := map[uint64]bool{} // inodes: it is all one file system
 	err = fs.WalkDir(root.FS(), ".", func(_ string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -50,11 +49,10 @@ func treeSize(dir string) (int64, error) {
 			return nil //nolint:nilerr // it vanished between the two looks
 		}
 		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Nlink > 1 {
-			key := inode{uint64(st.Dev), st.Ino}
-			if seen[key] {
+			if seen[st.Ino] {
 				return nil
 			}
-			seen[key] = true
+			seen[st.Ino] = true
 		}
 		size += info.Size()
 		return nil

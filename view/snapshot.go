@@ -144,7 +144,7 @@ func (from Source) stat(pid int) (p Process, ok bool) {
 	if open < 0 || end < open {
 		return p, false
 	}
-	const state, parent, startTime = 3 - 3, 4 - 3, 22 - 3 // proc(5) counts from 1, and what follows the name begins with 3
+	const state, parent, startTime = 0, 4 - 3, 22 - 3 // proc(5) counts from 1, and what follows the name begins with 3
 	fields := strings.Fields(string(text[end+1:]))
 	if len(fields) <= startTime {
 		return p, false
