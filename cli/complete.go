@@ -176,7 +176,9 @@ func (a *app) arguments(path []string) []string {
 		return nil
 	}
 	switch strings.Join(path, " ") {
-	case "run", "rmi", "tag", "save", "images", "pull", "inspect",
+	case "inspect":
+		return append(a.containerNames(), a.imageNames()...)
+	case "run", "rmi", "tag", "save", "images", "pull",
 		"image rm", "image tag", "image save", "image ls", "image pull", "image inspect":
 		return a.imageNames()
 	case "volume rm", "volume inspect":
@@ -189,18 +191,22 @@ func (a *app) arguments(path []string) []string {
 			names = append(names, v.Name)
 		}
 		return names
-	case "rm":
-		containers, err := runtime.List(a.dirs)
-		if err != nil {
-			return nil
-		}
-		var names []string
-		for _, c := range containers {
-			names = append(names, c.Name)
-		}
-		return names
+	case "rm", "ns", "cgroups", "top":
+		return a.containerNames()
 	case "completion":
 		return []string{"bash", "zsh", "fish"}
 	}
 	return nil
+}
+
+func (a *app) containerNames() []string {
+	containers, err := runtime.List(a.dirs)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, c := range containers {
+		names = append(names, c.Name)
+	}
+	return names
 }

@@ -15,7 +15,10 @@ import (
 
 // containerVerbs are run and what looks at containers.
 func (a *app) containerVerbs() []*urfave.Command {
-	return append([]*urfave.Command{a.runVerb(), a.createVerb(), a.psVerb(), a.rmVerb()}, a.lifecycleVerbs()...)
+	return append([]*urfave.Command{
+		a.runVerb(), a.createVerb(), a.psVerb(), a.rmVerb(),
+		a.nsVerb(), a.cgroupsVerb(), a.topVerb(),
+	}, a.lifecycleVerbs()...)
 }
 
 // runVerb is `minipod run` for help and completion, and for a run that could not start before main: see cli/run.

@@ -171,3 +171,6 @@ func namespaces() []string {
 	}
 	return kinds
 }
+
+// hostPlatform is this machine's, as images name theirs.
+func hostPlatform() string { return runtime.GOOS + "/" + runtime.GOARCH }

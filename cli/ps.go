@@ -17,22 +17,48 @@ import (
 func (a *app) psVerb() *urfave.Command {
 	return &urfave.Command{
 		Name: "ps", Usage: "List containers", Category: groupContainers,
-		Description: "Those that run, or with --all those that ended, too.\n\n" + examples("minipod ps", "minipod ps -a", "minipod ps -aq", "minipod ps -a -o json"),
+		Description: "Those that run, or with --all those that ended, too.\n\n" + examples("minipod ps", "minipod ps -a", "minipod ps -aq",
+			"minipod ps -a --filter exited=137", "minipod ps --tree", "minipod ps -a -o json"),
 		Flags: append(outputFlags(),
 			&urfave.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "list those that ended, too"},
 			quietFlag("print ids only"),
 			&urfave.BoolFlag{Name: "no-trunc", Usage: "print whole ids and commands"},
+			&urfave.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "keep what matches a `CONDITION`: id=, name=, label=, status=, " +
+				"exited=, ancestor=, volume=, before= or since="},
+			&urfave.IntFlag{Name: "last", Aliases: []string{"n"}, Value: -1, Usage: "list the `NUMBER` that were created last, ended ones, too"},
+			&urfave.BoolFlag{Name: "latest", Aliases: []string{"l"}, Usage: "list the one that was created last, like -n 1"},
+			&urfave.BoolFlag{Name: "size", Aliases: []string{"s"}, Usage: "tell how much each has written"},
+			&urfave.BoolFlag{Name: "tree", Usage: "draw the processes, with their roles and both their PIDs"},
 		),
-		Action: a.ps,
+		Action: func(c *urfave.Context) error {
+			if wantsSize(c) { // of files that may belong to any of the user's ids
+				return a.inNamespace(a.ps)(c)
+			}
+			return a.ps(c)
+		},
 	}
 }
 
+// containerRow has docker's names for the columns of `ps`; PID is ours.
 type containerRow struct {
-	ID, Image, Command, CreatedAt, RunningFor, Status, State, Names, PID, Labels string
+	ID, Image, Command, CreatedAt, RunningFor, Status, State, Names, PID, Labels, Ports, Size, Mounts, LocalVolumes, Networks, Platform string
+
+	labels map[string]string
+}
+
+// Label is docker's {{.Label "key"}}.
+func (r containerRow) Label(key string) string {
+	if r.labels == nil && r.ID == "CONTAINER ID" { // the row of titles
+		return key
+	}
+	return r.labels[key]
 }
 
 func (a *app) ps(c *urfave.Context) error {
 	if err := checkArgs(c, 0, 0); err != nil {
+		return err
+	}
+	if err := exclusive(c, "tree", "output", "format", "quiet", "size"); err != nil {
 		return err
 	}
 	if err := run.Sweep(a.dirs, a.removeTree); err != nil {
@@ -42,30 +68,52 @@ func (a *app) ps(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	l := listing[containerRow]{
-		header: containerRow{"CONTAINER ID", "IMAGE", "COMMAND", "CREATED AT", "CREATED", "STATUS", "STATE", "NAMES", "PID", "LABELS"},
-		table:  `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}`,
-		wide:   `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}\t{{.PID}}\t{{.Labels}}`,
-		name:   func(r containerRow) string { return r.ID },
+	records, err := a.chosen(c, all)
+	if err != nil {
+		return err
 	}
-	records := []runtime.Record{}
-	for _, r := range all {
-		if !r.Live() && !c.Bool("all") {
-			continue
-		}
-		records = append(records, r)
+	if c.Bool("tree") {
+		return a.psTree(c, all, records)
+	}
+	l := listing[containerRow]{
+		header: containerRow{
+			ID: "CONTAINER ID", Image: "IMAGE", Command: "COMMAND", CreatedAt: "CREATED AT", RunningFor: "CREATED", Status: "STATUS", State: "STATE",
+			Names: "NAMES", PID: "PID", Labels: "LABELS", Ports: "PORTS", Size: "SIZE", Mounts: "MOUNTS", LocalVolumes: "LOCAL VOLUMES",
+			Networks: "NETWORKS", Platform: "PLATFORM",
+		},
+		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}`,
+		wide:  `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}\t{{.PID}}\t{{.Labels}}`,
+		name:  func(r containerRow) string { return r.ID },
+	}
+	for _, r := range records {
 		l.rows = append(l.rows, rowOf(r, c.Bool("no-trunc")))
+	}
+	if wantsSize(c) {
+		l.table, l.wide = l.table+`\t{{.Size}}`, l.wide+`\t{{.Size}}`
+		images, err := a.imageSizes(records)
+		if err != nil {
+			return err
+		}
+		for i, r := range records {
+			written, err := a.written(r)
+			if err != nil {
+				return err
+			}
+			l.rows[i].Size = fmt.Sprintf("%s (virtual %s)", humanSize(written, 3), humanSize(written+images[r.ImageID], 3))
+		}
 	}
 	l.records = records
 	return l.print(a.out, c)
 }
 
 func rowOf(r runtime.Record, whole bool) containerRow {
-	id, command := r.ID, strconv.Quote(strings.Join(r.Command, " "))
+	id, command, volumes := r.ID, strconv.Quote(strings.Join(r.Command, " ")), r.Volumes
 	if !whole {
 		id = id[:12]
-		if text := []rune(command); len(text) > 20 {
-			command = string(text[:19]) + "…"
+		command = ellipsis(command, 20)
+		volumes = make([]string, len(r.Volumes))
+		for i, name := range r.Volumes {
+			volumes[i] = ellipsis(name, 15)
 		}
 	}
 	now, status := time.Now(), "Created"
@@ -86,7 +134,20 @@ func rowOf(r runtime.Record, whole bool) containerRow {
 	if r.PID != 0 {
 		pid = strconv.Itoa(r.PID)
 	}
-	return containerRow{id, r.Image, command, r.Created.Format(time.RFC3339), humanSince(now, r.Created), status, r.Status, r.Name, pid, joinLabels(r.Labels)}
+	return containerRow{
+		ID: id, Image: r.Image, Command: command, CreatedAt: r.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
+		RunningFor: humanSince(now, r.Created), Status: status, State: r.Status, Names: r.Name, PID: pid, Labels: joinLabels(r.Labels),
+		Size: "0B", Mounts: strings.Join(volumes, ","), LocalVolumes: strconv.Itoa(len(r.Volumes)), Platform: hostPlatform(),
+		labels: r.Labels,
+	}
+}
+
+// ellipsis shortens text to a number of characters, as docker does.
+func ellipsis(text string, longest int) string {
+	if runes := []rune(text); len(runes) > longest {
+		return string(runes[:longest-1]) + "…"
+	}
+	return text
 }
 
 func (a *app) rmVerb() *urfave.Command {

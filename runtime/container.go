@@ -41,7 +41,7 @@ type Record struct {
 	Name     string
 	Image    string // as the user named it
 	ImageID  string
-	Command  []string
+	Command  []string // with the image's entrypoint, and its command where the user gave none
 	Created  time.Time
 	Started  time.Time `json:",omitzero"`
 	Finished time.Time `json:",omitzero"`

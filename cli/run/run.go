@@ -212,7 +212,8 @@ func (r *run) record() runtime.Record {
 		labels[name] = value
 	}
 	return runtime.Record{
-		ID: linux.RandomID(), Name: r.Name, Image: r.Image, ImageID: string(r.image.ID), Command: r.Args, Remove: r.Remove, Labels: labels,
+		ID: linux.RandomID(), Name: r.Name, Image: r.Image, ImageID: string(r.image.ID), Remove: r.Remove, Labels: labels,
+		Command: spec.Command(r.image.Config.Config, spec.Options{Args: r.Args, Entrypoint: r.Entrypoint}),
 	}
 }
 

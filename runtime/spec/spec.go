@@ -74,7 +74,7 @@ var (
 // Build returns the specification of a container of an image. It fails where there is no command to run, or where the
 // image's texts can't be passed to one; both errors ask for exit status 125.
 func Build(image ocispec.ImageConfig, o Options) (*specs.Spec, error) {
-	arguments := command(image, o)
+	arguments := Command(image, o)
 	if len(arguments) == 0 {
 		return nil, hint.Exit(hint.Wrap(errors.New("no command specified, and the image has none"),
 			"name one behind the image, for example `minipod run IMAGE sh`"), hint.ExitRuntime)
@@ -112,9 +112,9 @@ func Build(image ocispec.ImageConfig, o Options) (*specs.Spec, error) {
 	}, nil
 }
 
-// command joins entrypoint and arguments. An entrypoint of the caller's makes the image's Cmd, which was written for
+// Command joins entrypoint and arguments: of the options Args and Entrypoint count. An entrypoint of the caller's makes the image's Cmd, which was written for
 // the image's own entrypoint, meaningless: Docker drops it too.
-func command(image ocispec.ImageConfig, o Options) []string {
+func Command(image ocispec.ImageConfig, o Options) []string {
 	entrypoint, arguments := image.Entrypoint, image.Cmd
 	if o.Entrypoint != nil {
 		entrypoint, arguments = nil, nil
