@@ -78,6 +78,17 @@ func (p *Program) Setns(fd int, kind string) {
 	p.add(fmt.Sprintf("setns(%s)", kind), unix.SYS_SETNS, uintptr(fd), 0)
 }
 
+// Unshare leaves the namespaces of flags (CLONE_NEW*) for new ones.
+func (p *Program) Unshare(flags uintptr) {
+	var names []string
+	for _, ns := range Namespaces {
+		if flags&ns.Flag != 0 {
+			names = append(names, ns.Name)
+		}
+	}
+	p.add(fmt.Sprintf("unshare(%s)", strings.Join(names, "|")), unix.SYS_UNSHARE, flags)
+}
+
 // Dup makes newfd a copy of oldfd that stays open across execve. The two must differ.
 func (p *Program) Dup(oldfd, newfd int) {
 	p.add(fmt.Sprintf("dup3(%d, %d)", oldfd, newfd), unix.SYS_DUP3, uintptr(oldfd), uintptr(newfd), 0)
