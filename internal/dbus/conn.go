@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -145,6 +144,9 @@ func (c *Conn) authenticate() error {
 	return err
 }
 
+// SetDeadline sets another time by which the conversation must be over.
+func (c *Conn) SetDeadline(deadline time.Time) error { return c.file.SetDeadline(deadline) }
+
 // Close ends the connection.
 func (c *Conn) Close() { c.file.Close() }
 
@@ -155,11 +157,11 @@ func (c *Conn) Call(destination, path, iface, member, signature string, body []b
 		Kind: MethodCall, Serial: c.serial, Destination: destination, Path: path, Interface: iface, Member: member,
 		Signature: signature, Body: body,
 	}
-	if _, err := c.file.Write(call.encode()); err != nil {
+	if _, err := c.file.Write(call.Marshal()); err != nil {
 		return nil, fmt.Errorf("call %s: %w", member, err)
 	}
 	for {
-		m, err := c.receive()
+		m, err := Read(c.in)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("call %s: %w", member, err)
@@ -194,27 +196,8 @@ func (c *Conn) NextSignal() (*Message, error) {
 		return m, nil
 	}
 	for {
-		if m, err := c.receive(); err != nil || m.Kind == Signal {
+		if m, err := Read(c.in); err != nil || m.Kind == Signal {
 			return m, err
 		}
 	}
-}
-
-func (c *Conn) receive() (*Message, error) {
-	fixed, err := c.in.Peek(fixedSize)
-	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, err
-	}
-	total, err := size(fixed)
-	if err != nil {
-		return nil, err
-	}
-	data := make([]byte, total)
-	if _, err := io.ReadFull(c.in, data); err != nil {
-		return nil, err
-	}
-	return decode(data)
 }

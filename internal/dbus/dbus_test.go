@@ -28,7 +28,7 @@ func TestMessageOnTheWire(t *testing.T) {
 		body.Bool(true)
 	})
 	m := &Message{Kind: MethodCall, Serial: 7, Path: "/a", Interface: "b.c", Member: "D", Destination: "e.f", Signature: "sa(sv)", Body: body.Bytes()}
-	wire := m.encode()
+	wire := m.Marshal()
 	const want = "l\x01\x00\x01" + "\x24\x00\x00\x00" + "\x07\x00\x00\x00" + "\x4c\x00\x00\x00" +
 		"\x01\x01o\x00" + "\x02\x00\x00\x00/a\x00" + "\x00\x00\x00\x00\x00" +
 		"\x02\x01s\x00" + "\x03\x00\x00\x00b.c\x00" + "\x00\x00\x00\x00" +
@@ -73,7 +73,7 @@ func TestDecodeBigEndian(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add((&Message{Kind: MethodCall, Serial: 1, Path: "/a", Member: "B", Signature: "s", Body: []byte("\x01\x00\x00\x00x\x00")}).encode())
+	f.Add((&Message{Kind: MethodCall, Serial: 1, Path: "/a", Member: "B", Signature: "s", Body: []byte("\x01\x00\x00\x00x\x00")}).Marshal())
 	f.Add([]byte("B\x04\x01\x01\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x08\x05\x01u\x00\x00\x00\x00\x03"))
 	f.Add([]byte("l\x02\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -1,9 +1,11 @@
 package dbus
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // Kind is a message's type.
@@ -52,31 +54,42 @@ const maxSize = 1 << 20
 
 var errMalformed = errors.New("malformed D-Bus message")
 
-// encode returns the message as it goes over the wire.
-func (m *Message) encode() []byte {
+// Marshal returns the message as it goes over the wire.
+func (m *Message) Marshal() []byte {
 	e := &Encoder{}
 	e.buf = append(e.buf, 'l', byte(m.Kind), 0, 1) // little-endian, no flags, protocol version 1
 	e.Uint32(uint32(len(m.Body)))
 	e.Uint32(m.Serial)
 	e.Array(8, func() {
-		field := func(code byte, signature, value string) {
-			if value == "" {
-				return
-			}
+		field := func(code byte, signature string) {
 			e.Struct()
 			e.buf = append(e.buf, code)
 			e.Signature(signature)
-			if signature == "g" {
-				e.Signature(value)
-			} else {
-				e.String(value)
+		}
+		for _, f := range [...]struct {
+			code             byte
+			signature, value string
+		}{
+			{fieldPath, "o", m.Path},
+			{fieldInterface, "s", m.Interface},
+			{fieldMember, "s", m.Member},
+			{fieldError, "s", m.Error},
+			{fieldDestination, "s", m.Destination},
+			{fieldSender, "s", m.Sender},
+		} {
+			if f.value != "" {
+				field(f.code, f.signature)
+				e.String(f.value)
 			}
 		}
-		field(fieldPath, "o", m.Path)
-		field(fieldInterface, "s", m.Interface)
-		field(fieldMember, "s", m.Member)
-		field(fieldDestination, "s", m.Destination)
-		field(fieldSignature, "g", m.Signature)
+		if m.ReplySerial != 0 {
+			field(fieldReplySerial, "u")
+			e.Uint32(m.ReplySerial)
+		}
+		if m.Signature != "" {
+			field(fieldSignature, "g")
+			e.Signature(m.Signature)
+		}
 	})
 	e.pad(8)
 	return append(e.buf, m.Body...)
@@ -107,6 +120,26 @@ func byteOrder(mark byte) (binary.ByteOrder, error) {
 		return binary.BigEndian, nil
 	}
 	return nil, fmt.Errorf("%w: byte order %q", errMalformed, mark)
+}
+
+// Read reads the next message.
+func Read(from *bufio.Reader) (*Message, error) {
+	fixed, err := from.Peek(fixedSize)
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	total, err := size(fixed)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, total)
+	if _, err := io.ReadFull(from, data); err != nil {
+		return nil, err
+	}
+	return decode(data)
 }
 
 // decode reads a whole message. Fields that it doesn't know are passed over, as the specification asks.
