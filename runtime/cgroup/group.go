@@ -247,7 +247,7 @@ func (g *Group) Renew(r *specs.LinuxResources) error {
 	if err != nil {
 		return err
 	}
-	if err := g.removeContainer(); err != nil {
+	if err := g.removeContainer(patience); err != nil {
 		return err
 	}
 	if err := os.Mkdir(g.Path, 0o755); err != nil {
@@ -262,7 +262,7 @@ func (g *Group) Renew(r *specs.LinuxResources) error {
 // The group that the supervisor is in can't go before the supervisor: systemd removes it with the scope. Elsewhere the supervisor
 // goes back to where it came from, if it may; else the next Remove, by somebody else, gets what is left.
 func (g *Group) Remove() error {
-	if err := g.removeContainer(); err != nil {
+	if err := g.removeContainer(patience); err != nil {
 		return err
 	}
 	if g.Unit != "" {
@@ -282,12 +282,12 @@ func (g *Group) Remove() error {
 	return nil
 }
 
-func (g *Group) removeContainer() error {
-	err := g.await("populated", "0", patience)
+func (g *Group) removeContainer(timeout time.Duration) error {
+	err := g.await("populated", "0", timeout)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = &fs.PathError{Op: "remove", Path: g.Path, Err: linux.EBUSY}
 	}
-	if err == nil {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		err = removeTree(g.Path)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	stdruntime "runtime"
 	"slices"
 	"strconv"
@@ -128,8 +129,8 @@ func TestGroup(t *testing.T) {
 	if frozen, err := g.Frozen(); !frozen || err != nil {
 		t.Errorf("%t, %v", frozen, err)
 	}
-	if err := g.Renew(nil); !errors.Is(err, linux.EBUSY) {
-		t.Errorf("renewed with a process in it: %v", err)
+	if err := g.removeContainer(20 * time.Millisecond); !errors.Is(err, linux.EBUSY) {
+		t.Errorf("removed with a process in it: %v", err)
 	}
 	if err := loaded.Thaw(); err != nil {
 		t.Error(err)
@@ -181,13 +182,20 @@ func TestLimits(t *testing.T) {
 // TestProcessors needs controllers that systemd hands down when told only: without them, the error says so.
 func TestProcessors(t *testing.T) {
 	first := realGroup(t, nil)
+	have := first.Controllers() // it goes when we, its supervisor, move on
+	if slices.Contains(have, "cpuset") {
+		err := first.Set(cpu(specs.LinuxCPU{Cpus: "4000"}))
+		if err == nil || !strings.Contains(err.Error(), "4000 is not available") || hint.Of(err) == "" {
+			t.Errorf("a processor that nobody has: %v (%s)", err, hint.Of(err))
+		}
+	}
 	for controller, r := range map[string]*specs.LinuxResources{
 		"cpu":    cpu(specs.LinuxCPU{Quota: p(int64(10_000)), Shares: p(uint64(512))}),
 		"cpuset": cpu(specs.LinuxCPU{Cpus: "0"}),
 		"io":     {BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: throttle(7, 0, 1<<20)}},
 	} {
 		t.Run(controller, func(t *testing.T) {
-			if !slices.Contains(first.Controllers(), controller) {
+			if !slices.Contains(have, controller) {
 				_, err := New(Options{ID: linux.RandomID(), Resources: r})
 				var missing *MissingController
 				if !errors.As(err, &missing) || missing.Controller != controller || hint.Of(err) == "" {
@@ -212,9 +220,44 @@ func TestProcessors(t *testing.T) {
 			child.Wait()
 		})
 	}
-	err := first.Set(cpu(specs.LinuxCPU{Cpus: "4000"}))
-	if err == nil || hint.Of(err) == "" {
-		t.Errorf("a processor that nobody has: %v (%s)", err, hint.Of(err))
+}
+
+// TestParent makes groups where the user says: in a slice of systemd's, and below any group that is ours.
+func TestParent(t *testing.T) {
+	g := realGroup(t, nil)
+	parent := strings.TrimPrefix(g.Path, "/sys/fs/cgroup")
+	inner, err := New(Options{ID: linux.RandomID(), Parent: parent, Resources: &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: p(int64(9))}}})
+	if err != nil {
+		t.Fatalf("%v (%s)", err, hint.Of(err))
+	}
+	if dir := filepath.Dir(inner.base); dir != g.Path || inner.Unit != "" {
+		t.Errorf("%+v is not below %s", inner, g.Path)
+	}
+	if text, err := read(inner.Path, "pids.max"); text != "9" || err != nil {
+		t.Errorf("pids.max is %s, %v", text, err)
+	}
+	if err := inner.Remove(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(inner.base); !errors.Is(err, fs.ErrNotExist) { // the supervisor went back to where it was
+		t.Errorf("something is left: %v", err)
+	}
+
+	if _, err := New(Options{ID: linux.RandomID(), Parent: "/"}); err == nil || errors.Is(err, ErrUnavailable) {
+		t.Errorf("below the root: %v", err)
+	}
+	if g.Unit == "" {
+		return
+	}
+	sliced, err := New(Options{ID: linux.RandomID(), Parent: "minipodtest.slice"})
+	if err != nil {
+		t.Fatalf("%v (%s)", err, hint.Of(err))
+	}
+	if !strings.Contains(sliced.Path, "/minipodtest.slice/") {
+		t.Errorf("%s is not in the slice", sliced.Path)
+	}
+	if err := sliced.Remove(); err != nil {
+		t.Error(err)
 	}
 }
 

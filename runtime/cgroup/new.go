@@ -178,7 +178,7 @@ func (o *Options) below(parent, name string) (*Group, error) {
 	g.Path = filepath.Join(g.base, containerName)
 	g.origin, _ = o.own() // only to go back to
 	// What a supervisor that was killed left of an earlier start.
-	if err := g.removeContainer(); err != nil {
+	if err := g.removeContainer(patience); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(g.base, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
