@@ -34,6 +34,8 @@ type Run struct {
 	Seccomp         string   // "": the default profile; "unconfined"; or the absolute path of a profile
 	Ulimits         []Ulimit
 
+	Resources Resources
+
 	Pull     string // missing, always or never
 	Platform string // "": this machine's
 	Network  string // "": the default; none or host
@@ -101,6 +103,11 @@ func (r *Run) finish() (err error) {
 	if r.Labels, err = labels(r.labelFiles, r.labels); err != nil {
 		return err
 	}
+	warnings, err := r.Resources.Check()
+	if err != nil {
+		return err
+	}
+	r.Warnings = append(r.Warnings, warnings...)
 	for i, m := range r.Mounts {
 		if slices.ContainsFunc(r.Mounts[:i], func(other Mount) bool { return other.Target == m.Target }) {
 			return hint.Wrap(fmt.Errorf("duplicate mount point: %s", m.Target), "mount one thing there")
@@ -139,7 +146,7 @@ type runFlag struct {
 	target func(*Run) any
 }
 
-var runFlags = []runFlag{
+var runFlags = withResources([]runFlag{
 	{Flag{Name: "add-host", Kind: Strings, Value: "NAME:IP", Usage: "add a line to /etc/hosts"}, func(r *Run) any { return r.addHost }},
 	{Flag{Name: "cap-add", Kind: Strings, Value: "CAPABILITY", Usage: "add a capability, or ALL"}, func(r *Run) any { return &r.CapAdd }},
 	{Flag{Name: "cap-drop", Kind: Strings, Value: "CAPABILITY", Usage: "drop a capability, or ALL"}, func(r *Run) any { return &r.CapDrop }},
@@ -178,7 +185,7 @@ var runFlags = []runFlag{
 	{Flag{Name: "user", Short: "u", Kind: String, Value: "USER[:GROUP]", Usage: "run as this user of the image, name or number"}, func(r *Run) any { return &r.User }},
 	{Flag{Name: "volume", Short: "v", Kind: Strings, Value: "[SOURCE:]TARGET[:OPTIONS]", Usage: "mount a folder, file or volume"}, func(r *Run) any { return r.addVolume }},
 	{Flag{Name: "workdir", Short: "w", Kind: String, Value: "FOLDER", Usage: "the command's working folder"}, func(r *Run) any { return r.setWorkdir }},
-}
+})
 
 func oneOf(target *string, allowed ...string) func(string) error {
 	return func(value string) error {

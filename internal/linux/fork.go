@@ -19,14 +19,17 @@ import (
 //
 // The child's first failing call ends it; Child.Wait tells which one it was. The calling goroutine should be locked
 // to its thread when the program sets a parent-death signal: the kernel sends that when the *thread* dies.
-func Fork(flags uintptr, prog *Program) (*Child, error) {
+func Fork(flags uintptr, prog *Program) (*Child, error) { return forkBy(nil, flags, prog) }
+
+// forkBy forks by clone(2), or where args are given by clone3(2) with flags added to them.
+func forkBy(args *cloneArgs, flags uintptr, prog *Program) (*Child, error) {
 	var report [2]int
 	if err := unix.Pipe2(report[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("make the child's report pipe: %w", err)
 	}
 	var pidfd int32 = -1
 	syscall.ForkLock.Lock()
-	pid, errno := fork(flags|uintptr(syscall.SIGCHLD)|unix.CLONE_PIDFD, &pidfd, prog.calls, uintptr(report[1]))
+	pid, errno := fork(args, flags|unix.CLONE_PIDFD, &pidfd, prog.calls, uintptr(report[1]))
 	syscall.ForkLock.Unlock()
 	stdruntime.KeepAlive(prog)
 	unix.Close(report[1])
@@ -55,12 +58,19 @@ func runtimeAfterForkInChild()
 //go:norace
 //go:noinline
 //go:nocheckptr
-func fork(flags uintptr, pidfd *int32, calls []Call, report uintptr) (pid uintptr, errno syscall.Errno) {
+func fork(args *cloneArgs, flags uintptr, pidfd *int32, calls []Call, report uintptr) (pid uintptr, errno syscall.Errno) {
 	var kept, result uintptr
 	var refused syscall.Errno
 	var failure [8]byte
 	runtimeBeforeFork()
-	pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags, 0, uintptr(unsafe.Pointer(pidfd)), 0, 0, 0)
+	if args == nil {
+		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags|uintptr(syscall.SIGCHLD), 0, uintptr(unsafe.Pointer(pidfd)), 0, 0, 0)
+	} else { // pidfd's address is taken here, behind the last point where our stack may move
+		args.flags |= uint64(flags)
+		args.exitSignal = uint64(syscall.SIGCHLD)
+		args.pidfd = uint64(uintptr(unsafe.Pointer(pidfd)))
+		pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
+	}
 	if errno != 0 || pid != 0 {
 		runtimeAfterFork()
 		return pid, errno

@@ -14,7 +14,9 @@ import (
 const (
 	EACCES = unix.EACCES
 	EAGAIN = unix.EAGAIN
+	EBUSY  = unix.EBUSY
 	EINVAL = unix.EINVAL
+	ENODEV = unix.ENODEV
 	ENOSPC = unix.ENOSPC
 	ENOSYS = unix.ENOSYS
 	EPERM  = unix.EPERM

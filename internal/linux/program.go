@@ -119,6 +119,11 @@ func (p *Program) Chdir(path string) {
 	p.add(fmt.Sprintf("chdir(%q)", path), unix.SYS_CHDIR, p.bytes(path))
 }
 
+// Unshare leaves the namespaces of flags (CLONE_NEW*) for new ones.
+func (p *Program) Unshare(flags uintptr) {
+	p.add(fmt.Sprintf("unshare(%s)", NamespaceNames(flags)), unix.SYS_UNSHARE, flags)
+}
+
 // Dup makes newfd a copy of oldfd that stays open across execve. The two must differ.
 func (p *Program) Dup(oldfd, newfd int) {
 	p.add(fmt.Sprintf("dup3(%d, %d)", oldfd, newfd), unix.SYS_DUP3, uintptr(oldfd), uintptr(newfd), 0)
