@@ -34,6 +34,7 @@ type Bundle struct {
 	StopSignal  int // what ends it politely
 	StopTimeout int // seconds until it is killed then; -1: never
 	Log         LogOptions
+	Parent      string // --cgroup-parent
 
 	Image ocispec.ImageConfig // the image's configuration, for inspect
 	Flags json.RawMessage     // the command line (cli/flags.Run), for inspect

@@ -340,7 +340,7 @@ func read(dir string) (Record, error) {
 		return r, err
 	}
 	if r.Live() {
-		r.ExitCode, r.Error = 137, "its supervisor was killed, and the kernel killed its processes"
+		r.ExitCode, r.Error = 137, killedSupervisor
 	}
 	r.Status, r.PID = StatusExited, 0
 	return r, lock.Unlock()
@@ -409,9 +409,10 @@ func AwaitRelease(dirs state.Dirs, r Record) error {
 	return lock.Unlock()
 }
 
-// Sweep removes what dead supervisors left: containers with --rm, and those that were never ready to start. remove is called with
-// each folder (inside the user namespace, if need be). A container that is being made at this moment puts it off.
-func Sweep(dirs state.Dirs, remove func(dir string) error) error {
+// Sweep puts in order what dead supervisors left. remove is called with each folder of a container with --rm, or that was never ready
+// to start (inside the user namespace, if need be). Of one that stays it writes down that it ended; bury is called with its record, to
+// remove what else there is of it, and to tell. A container that is being made at this moment puts it off.
+func Sweep(dirs state.Dirs, remove func(dir string) error, bury func(Record) error) error {
 	entries, err := os.ReadDir(dirs.Containers())
 	if len(entries) <= 2 { // .lock and .names
 		if errors.Is(err, fs.ErrNotExist) {
@@ -420,32 +421,52 @@ func Sweep(dirs state.Dirs, remove func(dir string) error) error {
 		return err
 	}
 	var dead []string
+	var failed error
 	for _, e := range entries {
-		dir := filepath.Join(dirs.Containers(), e.Name())
-		if !isID(e.Name()) || !abandoned(dir) {
+		if !isID(e.Name()) {
 			continue
 		}
-		dead = append(dead, dir)
+		dir := filepath.Join(dirs.Containers(), e.Name())
+		switch fate, r := look(dir); fate {
+		case abandoned:
+			dead = append(dead, dir)
+		case orphaned:
+			failed = errors.Join(failed, settle(dirs, r, bury))
+		}
 	}
 	if len(dead) == 0 {
-		return nil
+		return failed
 	}
 	sweeping, err := state.TryLock(filepath.Join(dirs.Containers(), ".lock"))
 	if errors.Is(err, state.ErrLocked) {
-		return nil
+		return failed
 	}
 	if err != nil {
-		return err
+		return errors.Join(failed, err)
 	}
 	defer sweeping.Unlock()
-	var failed error
 	for _, dir := range dead {
-		if abandoned(dir) { // now that nobody makes one
-			failed = errors.Join(failed, remove(dir))
+		if fate, r := look(dir); fate == abandoned { // now that nobody makes one
+			failed = errors.Join(failed, bury(r), remove(dir))
 		}
 	}
 	return errors.Join(failed, removeNames(dirs))
 }
+
+// settle writes down the end of a container whose supervisor was killed.
+func settle(dirs state.Dirs, r Record, bury func(Record) error) error {
+	c, err := Adopt(dirs, r)
+	if err != nil {
+		return nil //nolint:nilerr // somebody else is at it, or it is gone: either way it is no orphan any more
+	}
+	r.Error = killedSupervisor
+	err = bury(r)
+	c.Status, c.PID, c.Birth, c.ExitCode, c.Finished, c.Error, c.Cgroup = StatusExited, 0, 0, 137, time.Now(), killedSupervisor, ""
+	return errors.Join(err, c.Save(), c.Close())
+}
+
+// killedSupervisor is the Error of a container that nobody saw end.
+const killedSupervisor = "its supervisor was killed, and the kernel killed its processes"
 
 // removeNames removes the links whose containers are gone. Nobody makes one meanwhile: the caller holds the lock.
 func removeNames(dirs state.Dirs) error {
@@ -467,24 +488,36 @@ func removeNames(dirs state.Dirs) error {
 	return err
 }
 
-// abandoned tells whether nobody holds the container, and nobody wants it.
-func abandoned(dir string) bool {
+// A fate is what Sweep does to a container.
+type fate int
+
+const (
+	cared     fate = iota // somebody holds it, or it ended in order
+	abandoned             // nobody holds it, and nobody wants it
+	orphaned              // it is to stay, and its end is not written down
+)
+
+func look(dir string) (fate, Record) {
+	var r Record
 	lock, err := state.TryLockThere(filepath.Join(dir, "lock"))
 	switch {
 	case err == nil:
 		defer lock.Unlock()
 	case errors.Is(err, fs.ErrNotExist): // not whole yet, or half removed, whatever is there still
-		return true
+		return abandoned, r
 	default:
-		return false
+		return cared, r
 	}
-	var r Record
 	err = state.ReadJSON(filepath.Join(dir, "record.json"), &r)
-	if err != nil || r.Version != 1 {
-		return errors.Is(err, fs.ErrNotExist)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return abandoned, r
+	case err != nil || r.Version != 1:
+		return cared, r
+	case r.Status == StatusCreated && !r.Ready, r.Remove && r.Status != StatusCreated:
+		return abandoned, r
+	case r.Live():
+		return orphaned, r
 	}
-	if r.Status == StatusCreated {
-		return !r.Ready // half made
-	}
-	return r.Remove
+	return cared, r
 }

@@ -127,7 +127,7 @@ func TestUnreadable(t *testing.T) {
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(bad.Dir, "record.json"), []byte(content), 0o600))
 		must(t, bad.Close())
-		must(t, Sweep(dirs, RemoveTree))
+		must(t, Sweep(dirs, RemoveTree, func(Record) error { return nil }))
 		list, err := List(dirs)
 		if err != nil || len(list) != 2 {
 			t.Errorf("%q: list: %v, %v", content, list, err)
@@ -171,7 +171,7 @@ func TestHalfMade(t *testing.T) {
 	half, err := Create(dirs, Record{}) // whole, but nobody can start it
 	must(t, err)
 	must(t, half.Close())
-	must(t, Sweep(dirs, RemoveTree))
+	must(t, Sweep(dirs, RemoveTree, func(Record) error { return nil }))
 	entries, err := os.ReadDir(dirs.Containers())
 	must(t, err)
 	if len(entries) != 3 || entries[2].Name() != kept.ID {
@@ -182,7 +182,7 @@ func TestHalfMade(t *testing.T) {
 		must(t, os.Mkdir(filepath.Join(dirs.Containers(), fmt.Sprintf("%064x", i)), 0o700))
 	}
 	calls := 0
-	err = Sweep(dirs, func(string) error { calls++; return fs.ErrPermission })
+	err = Sweep(dirs, func(string) error { calls++; return fs.ErrPermission }, func(Record) error { return nil })
 	if calls != 3 || !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("%d calls, %v", calls, err)
 	}
@@ -238,7 +238,7 @@ func TestChurn(t *testing.T) {
 		if !slices.ContainsFunc(list, func(r Record) bool { return r.ID == c.ID && r.Status == StatusCreated }) {
 			fail("list", errors.New("our own container is not there, or was taken for dead"))
 		}
-		if err := Sweep(dirs, RemoveTree); err != nil {
+		if err := Sweep(dirs, RemoveTree, func(Record) error { return nil }); err != nil {
 			fail("sweep", err)
 		}
 		if _, err := os.Stat(filepath.Join(c.Dir, "record.json")); err != nil {
@@ -291,7 +291,7 @@ func TestRaces(t *testing.T) {
 		must(t, err)
 		must(t, c.Delete(RemoveTree))
 	}
-	must(t, Sweep(dirs, RemoveTree))
+	must(t, Sweep(dirs, RemoveTree, func(Record) error { return nil }))
 	entries, err := os.ReadDir(dirs.Containers())
 	if must(t, err); len(entries) != 2 {
 		t.Errorf("left: %v", entries)

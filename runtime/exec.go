@@ -16,6 +16,7 @@ type ExecOptions struct {
 	User       string   // "" for the container's
 	Terminal   bool
 	Stdio      [3]*os.File // where Terminal is false
+	Cgroup     *os.File    // the container's group; nil: ours
 	Privileged bool        // every capability that the container's user namespace has
 }
 
@@ -41,7 +42,9 @@ func Exec(sandbox *stage.Sandbox, b *Bundle, o ExecOptions) (*linux.Child, *os.F
 	if o.Privileged {
 		p.Bounding, p.Capabilities = ^uint64(0), ^uint64(0)>>(63-linux.LastCapability())
 	}
-	return stage.Enter(stage.Entry{PID: sandbox.PID, Namespaces: sandbox.Namespaces, Process: p, Stdio: o.Stdio, Terminal: o.Terminal})
+	return stage.Enter(stage.Entry{
+		PID: sandbox.PID, Namespaces: sandbox.Namespaces, Cgroup: o.Cgroup, Process: p, Stdio: o.Stdio, Terminal: o.Terminal,
+	})
 }
 
 // override sets variables over those of env.

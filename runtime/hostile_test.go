@@ -47,7 +47,7 @@ func TestSweepRemovesNames(t *testing.T) {
 	}
 	kept, err := Create(dirs, Record{})
 	if err == nil {
-		err = Sweep(dirs, RemoveTree)
+		err = Sweep(dirs, RemoveTree, func(Record) error { return nil })
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -122,7 +122,7 @@ func TestParentKilled(t *testing.T) {
 			if len(left) != 1 {
 				t.Errorf("%s: containers on disk: %v", step, left)
 			}
-			w.must(Sweep(w.dirs, w.removeInside))
+			w.must(Sweep(w.dirs, w.removeInside, func(Record) error { return nil }))
 			before.settles(t, w.dirs.Containers())
 		}
 	}

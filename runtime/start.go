@@ -25,6 +25,7 @@ type Config struct {
 	Bundle
 	Flatten func(dst string, lowers []string) error // merges the layers, where Storage says so: in the user's id range
 	Stdio   [3]*os.File
+	Cgroup  *os.File       // the container's group, that it is born in; nil: ours
 	Sandbox *stage.Sandbox // forked beforehand; nil: Start forks it
 
 	Narrate func(stage.Event)       // nil: quiet
@@ -79,6 +80,7 @@ type Nascent struct {
 	Capabilities caps.Set // the bounding set
 	UIDs, GIDs   idmap.Map
 	Stdio        [3]*os.File
+	Cgroup       *os.File // nil: ours
 	Narrate      func(stage.Event)
 }
 
@@ -87,7 +89,7 @@ type Nascent struct {
 func Fork(n Nascent) (*stage.Sandbox, error) {
 	const sysAdmin = 21
 	sandbox, err := stage.Fork(stage.Options{
-		Name: n.Name, Namespaces: flagsOf(n.Namespaces), Stdio: n.Stdio, Narrate: n.Narrate,
+		Name: n.Name, Namespaces: flagsOf(n.Namespaces), Stdio: n.Stdio, Cgroup: n.Cgroup, Narrate: n.Narrate,
 		Sealed: n.Capabilities.Has(sysAdmin), // it could make a read-only mount of our binary writable
 		MapIDs: func(pid int) error { return idmap.Write(pid, n.UIDs, n.GIDs) },
 	})
@@ -102,7 +104,7 @@ func (c *Container) fork(cfg *Config) (*stage.Sandbox, error) {
 			return nil, err
 		}
 	}
-	return Fork(Nascent{c.Name, cfg.Spec.Linux.Namespaces, bounding, cfg.UIDs, cfg.GIDs, cfg.Stdio, cfg.Narrate})
+	return Fork(Nascent{c.Name, cfg.Spec.Linux.Namespaces, bounding, cfg.UIDs, cfg.GIDs, cfg.Stdio, cfg.Cgroup, cfg.Narrate})
 }
 
 func flagsOf(list []specs.LinuxNamespace) (flags uintptr) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/runtime"
@@ -99,6 +101,15 @@ func (p *Peer) Stop(o StopOptions) error {
 		return err
 	}
 	return runtime.AwaitRelease(p.dirs, p.record)
+}
+
+// Pause freezes all of the container's processes, and Unpause lets them go on.
+func (p *Peer) Pause() error   { return p.do(request{Op: opPause}) }
+func (p *Peer) Unpause() error { return p.do(request{Op: opUnpause}) }
+
+// Update changes the limits of a running container, and its restart policy; what is nil stays. The container keeps them for later starts.
+func (p *Peer) Update(resources *specs.LinuxResources, restart *runtime.RestartPolicy) error {
+	return p.do(request{Op: opUpdate, Resources: resources, Restart: restart})
 }
 
 // Rename gives the container another name.

@@ -7,8 +7,11 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/runtime"
 )
 
 // socketName is the socket's name in the container's folder.
@@ -24,6 +27,7 @@ const (
 	opExec    = "exec"
 	opAttach  = "attach"
 	opRename  = "rename"
+	opUpdate  = "update"
 )
 
 // A request is what a caller wants.
@@ -34,6 +38,9 @@ type request struct {
 	Keep    bool   `json:",omitempty"` // stop: for a restart, so --rm does not count
 	Stdin   bool   `json:",omitempty"` // attach: frames of stdin will come
 	Name    string `json:",omitempty"` // rename
+
+	Resources *specs.LinuxResources  `json:",omitempty"` // update: what changes
+	Restart   *runtime.RestartPolicy `json:",omitempty"` // update
 }
 
 // A reply answers a request, or tells how what it began ended.

@@ -66,6 +66,10 @@ func (s *Supervisor) do(r *request) error {
 		return s.Signal(sig)
 	case opStop:
 		return s.stop(r)
+	case opPause, opUnpause:
+		return s.freeze(r.Op == opPause)
+	case opUpdate:
+		return s.update(r)
 	case opRename:
 		return s.rename(r.Name)
 	}
@@ -75,6 +79,9 @@ func (s *Supervisor) do(r *request) error {
 // stop asks the command to end, and kills it where it does not. It returns when the command has ended.
 func (s *Supervisor) stop(r *request) error {
 	s.ask(r.Keep)
+	if err := s.thaw(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	exited := s.exited
 	s.mu.Unlock()
@@ -214,8 +221,17 @@ func (s *Supervisor) execute(files []*os.File) (*linux.Child, *os.File, error) {
 	}
 	s.mu.Lock() // as long as PID 1 is not reaped its number is its own
 	defer s.mu.Unlock()
-	if s.sandbox == nil {
+	switch {
+	case s.sandbox == nil:
 		return nil, nil, errNotRunning
+	case s.Container.Status == runtime.StatusPaused:
+		return nil, nil, hint.Wrap(errors.New("the container is paused"), "let it go on: minipod unpause "+s.Container.Name)
+	}
+	if s.group != nil {
+		if o.Cgroup, err = s.group.Open(); err != nil {
+			return nil, nil, err
+		}
+		defer o.Cgroup.Close()
 	}
 	return runtime.Exec(s.sandbox, s.Bundle, o)
 }

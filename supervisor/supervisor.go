@@ -12,6 +12,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/logs"
 	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/runtime/cgroup"
 	"codeberg.org/minipod/minipod/runtime/stage"
 )
 
@@ -26,6 +27,8 @@ type Supervisor struct {
 	Started    func() // called once, when the command first runs; may be nil
 
 	log      *logs.Writer
+	group    *cgroup.Group // nil: it has none of its own
+	why      error         // why not
 	clients  *clients
 	listener *linux.Socket
 	calls    sync.WaitGroup // requests that are being answered
@@ -101,8 +104,11 @@ func (s *Supervisor) Run(sandbox *stage.Sandbox, stdio *Stdio) (status int, ran 
 		e.ran, e.asked = time.Since(began), s.isAsked()
 		pause, yes := again(s.Bundle.Restart, e)
 		s.note(e.status, err, yes)
-		if !yes || !s.sleep(pause) {
-			s.note(e.status, err, false)
+		if yes && !s.sleep(pause) {
+			yes = false
+			s.note(e.status, err, yes)
+		}
+		if !yes {
 			return e.status, true, err
 		}
 		e.pause = pause
@@ -118,9 +124,18 @@ func (s *Supervisor) once(sandbox *stage.Sandbox, stdio *Stdio, ran *bool) (int,
 			return 0, err
 		}
 	}
-	sandbox, err = s.Container.Start(&runtime.Config{
+	config := &runtime.Config{
 		Bundle: *s.Bundle, Flatten: s.Flatten, Stdio: stdio.Command, Sandbox: sandbox, Narrate: s.Narrate, Pause: s.Pause,
-	})
+	}
+	if sandbox == nil {
+		config.Cgroup, err = s.makeGroup()
+	}
+	if err == nil {
+		sandbox, err = s.Container.Start(config)
+	}
+	if config.Cgroup != nil {
+		config.Cgroup.Close()
+	}
 	stdio.Started(err)
 	if err != nil {
 		return hint.ExitStatus(err, hint.ExitRuntime), errors.Join(err, stdio.Finish())
@@ -172,8 +187,9 @@ func (s *Supervisor) note(status int, err error, again bool) {
 	s.exited = make(chan struct{})
 	s.status = status
 	s.mu.Unlock()
+	killed := s.oomKilled()
 	_ = s.save(func(r *runtime.Record) {
-		r.Status, r.PID, r.Birth, r.ExitCode, r.Finished = runtime.StatusExited, 0, 0, status, time.Now()
+		r.Status, r.PID, r.Birth, r.ExitCode, r.Finished, r.OOMKilled = runtime.StatusExited, 0, 0, status, time.Now(), killed
 		if err != nil {
 			r.Error = err.Error()
 		}
@@ -258,6 +274,7 @@ func (s *Supervisor) Close() error {
 		s.clients.end(reply{Status: &s.status})
 	}
 	s.calls.Wait()
+	err = errors.Join(err, s.removeGroup())
 	if s.log != nil {
 		err = errors.Join(err, s.log.Close())
 	}

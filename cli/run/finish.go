@@ -10,6 +10,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/runtime/cgroup"
 	"codeberg.org/minipod/minipod/runtime/idmap"
 	"codeberg.org/minipod/minipod/runtime/userns"
 	"codeberg.org/minipod/minipod/state"
@@ -19,7 +20,11 @@ import (
 // finish removes the container, or lets go of it. One that never ran is not kept; one that ran is, whatever failed afterwards: its files
 // are the user's.
 func finish(dirs state.Dirs, uids, gids idmap.Map, c *runtime.Container, ran, kept bool) error {
-	if ran && (kept || !c.Remove) {
+	if ran && kept && c.Remove { // ready to be started again, and nobody's to sweep
+		c.Status, c.Ready = runtime.StatusCreated, true
+		return errors.Join(c.Save(), c.Close())
+	}
+	if ran && !c.Remove {
 		return c.Close()
 	}
 	removeInside := func(dir string) error { return RemoveInside(uids, gids, dir) }
@@ -75,7 +80,25 @@ func Sweep(dirs state.Dirs, removeInside func(dir string) error) error {
 			return removeInside(dir)
 		}
 		return err
-	})
+	}, bury)
+}
+
+// bury removes the group of a container whose supervisor was killed, and tells of one that stays.
+func bury(r runtime.Record) error {
+	if r.Error != "" {
+		fmt.Fprintf(os.Stderr, "minipod: warning: container %s has ended: %s\n", r.Name, r.Error)
+	}
+	if r.Cgroup == "" {
+		return nil
+	}
+	group, err := cgroup.Load(r.Cgroup)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return group.Remove()
 }
 
 // RemoveVerb is the verb of our own process that removes a tree inside the user's id range.

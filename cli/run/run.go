@@ -85,6 +85,7 @@ type run struct {
 	image      *store.Image
 	unpin      func() // lets others change the store's names again
 	fill       []string
+	limits     *specs.LinuxResources
 	create     bool // `minipod create`: it is not started
 }
 
@@ -97,6 +98,9 @@ func (r *run) prepare() (err error) {
 		return err
 	}
 	if err := r.findSeccomp(); err != nil { // before anything is done: it may answer ErrCold
+		return err
+	}
+	if r.limits, err = r.Resources.Spec(); err != nil {
 		return err
 	}
 	for _, warning := range r.Warnings {
@@ -144,7 +148,8 @@ func (r *run) foreground() (status int, err error) {
 	var stdio *supervisor.Stdio
 	var sandbox *stage.Sandbox
 	s.Narrate, s.Pause = r.narrator()
-	quick := r.Remove // nobody but we listen, so nothing of the container is needed for its stdin, stdout and stderr
+	// Nobody but we listen, and nothing is limited: so nothing of the container is needed to fork its sandbox.
+	quick := r.Remove && r.limits == nil && r.Resources.CgroupParent == ""
 	if quick {
 		if stdio, sandbox, err = r.fork(s, &record); err != nil {
 			return 0, err
@@ -162,11 +167,6 @@ func (r *run) foreground() (status int, err error) {
 		return 0, abandon(err, sandbox)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if !quick {
-		if stdio, sandbox, err = r.fork(s, &record); err != nil {
-			return 0, err
-		}
-	}
 	saved, swept := make(chan error, 1), make(chan error, 1)
 	go func() { saved <- c.SaveBundle(s.Bundle) }() // while the sandbox starts, which mostly waits
 	go func() { swept <- r.sweep() }()
@@ -228,7 +228,7 @@ func (r *run) bundle() *runtime.Bundle {
 	return &runtime.Bundle{
 		Spec:    &specs.Spec{Process: &specs.Process{Terminal: r.TTY}},
 		Storage: r.storage, Fuse: r.fuse, Seccomp: r.seccomp, UIDs: r.uids, GIDs: r.gids, Reaper: r.Init,
-		Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
+		Parent: r.Resources.CgroupParent, Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
 		Image: r.image.Config.Config,
 	}
 }
@@ -266,6 +266,7 @@ func (r *run) describe(c *runtime.Container, b *runtime.Bundle) error {
 	if err != nil {
 		return err
 	}
+	b.Spec.Linux.Resources = r.limits
 	if b.Layers, err = r.store.LayerDirs(r.image); err != nil {
 		return err
 	}

@@ -313,6 +313,9 @@ func Forwardable() (usual, realTime []os.Signal) {
 	return usual, realTime
 }
 
+// NewCgroup is the flag of the cgroup namespace, which a child that is born in a group makes itself (see ForkInto).
+const NewCgroup = unix.CLONE_NEWCGROUP
+
 // Namespaces are the seven that a container has of its own, by the names of clone(2).
 var Namespaces = [...]struct {
 	Name string

@@ -14,8 +14,9 @@ import (
 
 // An Entry says what to run in a sandbox that runs already: exec.
 type Entry struct {
-	PID        int     // of the sandbox's PID 1: a child of the caller's, so that the number means it and nobody else
-	Namespaces uintptr // those that the sandbox has of its own, CLONE_NEW*
+	PID        int      // of the sandbox's PID 1: a child of the caller's, so that the number means it and nobody else
+	Namespaces uintptr  // those that the sandbox has of its own, CLONE_NEW*
+	Cgroup     *os.File // the group that it is born in; nil: ours
 	Process    Process
 	Stdio      [3]*os.File // where Terminal is false
 	Terminal   bool
@@ -75,7 +76,7 @@ func (s *sandbox) enter(e *Entry) (*linux.Child, error) {
 	defer cleanup()
 	p.parts = append(p.parts, payloadPart{step{name: "enter", why: "the container's namespaces become ours"}, p.program.Len()})
 	s.addPayload(p)
-	child, err := linux.Fork(0, p.program)
+	child, err := linux.ForkInto(e.Cgroup, 0, p.program)
 	if err != nil {
 		return nil, err
 	}

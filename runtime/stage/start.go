@@ -17,6 +17,7 @@ type Options struct {
 	Name       string              // of the container, as ps shows it
 	Namespaces uintptr             // CLONE_NEW*
 	Stdio      [3]*os.File         // of the command; the sandbox itself keeps none of them
+	Cgroup     *os.File            // the group that it is born in; nil: ours
 	Sealed     bool                // execute a sealed copy of our binary: the payload may change mounts
 	MapIDs     func(pid int) error // writes the id map; called on a goroutine of its own
 	Narrate    func(Event)         // told each step, when the plan says so
@@ -54,7 +55,11 @@ func Fork(o Options) (*Sandbox, error) {
 	if err != nil {
 		return nil, errors.Join(err, ours.Close())
 	}
-	p.child, err = linux.Fork(o.Namespaces, program)
+	flags := o.Namespaces
+	if o.Cgroup != nil { // the namespace's root is the group of who makes it: so the child does, in its own
+		flags &^= linux.NewCgroup
+	}
+	p.child, err = linux.ForkInto(o.Cgroup, flags, program)
 	cleanup() // a copy of the child's socket here would keep its EOF from us
 	if err != nil {
 		return nil, errors.Join(err, ours.Close())
@@ -89,6 +94,9 @@ func Start(o Options) (*Sandbox, error) {
 func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	files := []*os.File{o.Stdio[0], o.Stdio[1], o.Stdio[2], control}
 	prog := &linux.Program{}
+	if o.Cgroup != nil {
+		prog.Unshare(o.Namespaces & linux.NewCgroup)
+	}
 	prog.Setsid() // PID 1 has no use for our terminal; and a key's signal comes once, through us
 	var high []int
 	cleanup := func() {
