@@ -14,6 +14,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -51,6 +52,7 @@ type Record struct {
 	Volumes  []string
 	Own      []string // of Volumes: the anonymous ones that were made for it, which --rm removes
 	Labels   map[string]string
+	Driver   rootfs.Driver `json:",omitempty"` // how its tree is kept
 }
 
 // A Container is one that this process supervises: it holds the lock. Its owner calls Delete or Close.

@@ -170,6 +170,7 @@ func (r *run) record() runtime.Record {
 	}
 	return runtime.Record{
 		ID: linux.RandomID(), Name: r.Name, Image: r.Image, ImageID: string(r.image.ID), Command: r.Args, Remove: r.Remove, Labels: labels,
+		Driver: r.storage.Driver,
 	}
 }
 
