@@ -18,7 +18,7 @@ import (
 
 // containerVerbs are run and what looks at containers.
 func (a *app) containerVerbs() []*urfave.Command {
-	return []*urfave.Command{a.runVerb(), a.psVerb(), a.rmVerb(), a.cpVerb(), a.diffVerb(), a.exportVerb()}
+	return []*urfave.Command{a.runVerb(), a.psVerb(), a.rmVerb(), a.cpVerb(), a.diffVerb(), a.exportVerb(), a.commitVerb()}
 }
 
 // runVerb is `minipod run` for help and completion, and for a run that could not start before main: see cli/run.
