@@ -189,7 +189,7 @@ func (a *app) arguments(path []string) []string {
 			names = append(names, v.Name)
 		}
 		return names
-	case "rm":
+	case "rm", "diff", "export", "commit", "container rm", "container diff", "container export", "container commit":
 		containers, err := runtime.List(a.dirs)
 		if err != nil {
 			return nil

@@ -60,25 +60,22 @@ func (a *app) cp(c *urfave.Context) error {
 	case from.container == "" && to.container == "":
 		return usageError(c, "must specify at least one container source")
 	}
-	copied, target := int64(0), ""
+	name, target := from.container, to.path
+	if name == "" {
+		name, target = to.container, to.container+":"+to.path
+	}
+	r, err := runtime.Find(a.dirs, name)
+	if err != nil {
+		return err
+	}
+	var copied int64
 	if from.container != "" {
-		r, err := runtime.Find(a.dirs, from.container)
-		if err != nil {
-			return err
-		}
-		target = to.path
-		if copied, err = a.copyOut(c.Context, r, from.path, to.path, c.Bool("follow-link")); err != nil {
-			return err
-		}
+		copied, err = a.copyOut(c.Context, r, from.path, to.path, c.Bool("follow-link"))
 	} else {
-		r, err := runtime.Find(a.dirs, to.container)
-		if err != nil {
-			return err
-		}
-		target = to.container + ":" + to.path
-		if copied, err = a.copyIn(c.Context, r, from.path, to.path, c.Bool("follow-link"), c.Bool("archive")); err != nil {
-			return err
-		}
+		copied, err = a.copyIn(c.Context, r, from.path, to.path, c.Bool("follow-link"), c.Bool("archive"))
+	}
+	if err != nil {
+		return err
 	}
 	if !c.Bool("quiet") && isTerminal(a.out) {
 		fmt.Fprintf(a.err, "Successfully copied %s to %s\n", humanSize(copied, 3), target)

@@ -20,9 +20,11 @@
 //   - A path that a person typed is opened by openat2 with RESOLVE_IN_ROOT, on a descriptor of the container's root:
 //     absolute links and ".." end there, as they do for the container's own programs. Links of /proc are refused.
 //   - Below what was found, a copy goes from folder to folder by descriptor, with RESOLVE_BENEATH and
-//     RESOLVE_NO_SYMLINKS: a link is copied as a link, never followed.
+//     RESOLVE_NO_SYMLINKS: a link is copied as a link, never followed. What was found as a folder and is a link by the time it
+//     is opened is no longer there.
 //   - What comes out of the pipe is hostile, too. Names must be local. What is made is made new (O_EXCL) in a folder that
-//     was opened so; a link lying in wait is removed and not followed. Attributes are set by descriptor.
+//     was opened so; a link lying in wait is removed and not followed. Attributes are set by descriptor. What is mounted
+//     stays mounted (linux.IsMountRoot).
 //   - Set-uid and set-gid bits do not leave the container: its root's file would become a program that runs as you for
 //     every other user of the machine. Device nodes are left out on the way.
 package files
