@@ -19,5 +19,8 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == runtime.FuseVerb {
 		os.Exit(cli.MountFuse(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == runtime.JoinVerb {
+		os.Exit(cli.InContainer(os.Args[2:]))
+	}
 	os.Exit(cli.Main(os.Args[1:]))
 }

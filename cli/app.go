@@ -105,9 +105,10 @@ func (a *app) tree() *urfave.App {
 		"pull": "pull", "ls": "images", "rm": "rmi", "tag": "tag", "load": "load", "save": "save", "import": "import",
 	})...)
 	verbs = append(verbs, a.inspectVerb(),
+		group("container", groupContainers, "Work with containers", a.containerGroup(verbs)),
 		group("image", groupImages, "Work with images", images),
 		group("volume", groupVolumes, "Work with volumes", volumes),
-		a.doctorVerb(), a.infoVerb(), a.versionVerb(), a.completionVerb())
+		a.systemGroup(), a.doctorVerb(), a.infoVerb(), a.versionVerb(), a.completionVerb())
 	return &urfave.App{
 		Name:     "minipod",
 		HelpName: "minipod",

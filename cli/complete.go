@@ -175,7 +175,7 @@ func (a *app) arguments(path []string) []string {
 	if a.dirs, err = state.Find(os.Getenv); err != nil {
 		return nil
 	}
-	switch strings.Join(path, " ") {
+	switch strings.TrimPrefix(strings.Join(path, " "), "container ") {
 	case "inspect":
 		return append(a.containerNames(), a.imageNames()...)
 	case "run", "rmi", "tag", "save", "images", "pull",
@@ -191,7 +191,8 @@ func (a *app) arguments(path []string) []string {
 			names = append(names, v.Name)
 		}
 		return names
-	case "rm", "ns", "cgroups", "top":
+	case "ns", "cgroups", "top", "rm", "diff", "export", "commit", "start", "stop", "restart", "kill", "wait", "rename", "attach", "exec",
+		"pause", "unpause", "update", "stats", "logs", "port":
 		return a.containerNames()
 	case "completion":
 		return []string{"bash", "zsh", "fish"}

@@ -106,9 +106,15 @@ func (a *app) imagePrune(c *urfave.Context) error {
 	if err := checkArgs(c, 0, 0); err != nil {
 		return err
 	}
+	freed, err := a.pruneImages(c)
+	return a.printFreed(freed, err)
+}
+
+// pruneImages removes what --all and --filter mean, prints docker's list of it, and answers the bytes that it took.
+func (a *app) pruneImages(c *urfave.Context) (freed int64, err error) {
 	images, err := store.Open(a.dirs)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var removed store.Removed
 	if len(c.StringSlice("filter")) > 0 {
@@ -127,8 +133,7 @@ func (a *app) imagePrune(c *urfave.Context) error {
 		fmt.Fprintln(a.out)
 	}
 	a.tellDeferred(removed)
-	fmt.Fprintf(a.out, "Total reclaimed space: %s\n", humanSize(removed.Freed, 4))
-	return err
+	return removed.Freed, err
 }
 
 // pruneSome removes the images that the filters keep, one by one: Prune itself knows no filters.

@@ -23,7 +23,7 @@ func (a *app) lifecycleVerbs() []*urfave.Command {
 	time := &urfave.IntFlag{Name: "time", Aliases: []string{"t"}, Usage: "kill it after so many `SECONDS`; -1: never (default: the container's own, 10)"}
 	stopSignal := &urfave.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "send this `SIGNAL` first"}
 	keys := &urfave.StringFlag{Name: "detach-keys", Value: supervisor.DefaultKeys, Usage: "typed at a terminal, these `KEYS` leave the container alone"}
-	return []*urfave.Command{
+	return append([]*urfave.Command{
 		a.execVerb(),
 		{
 			Name: "start", Usage: "Start containers that ended", ArgsUsage: "CONTAINER...", Category: groupContainers, Action: a.startContainers,
@@ -61,7 +61,7 @@ func (a *app) lifecycleVerbs() []*urfave.Command {
 				&urfave.BoolFlag{Name: "sig-proxy", Value: true, Usage: "hand signals on to the command, where it has no terminal"},
 			},
 		},
-	}
+	}, a.limitVerbs()...)
 }
 
 // createVerb is `minipod create`: run's flags.

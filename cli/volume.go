@@ -142,21 +142,26 @@ func (a *app) volumePrune(c *urfave.Context) error {
 	if err := checkArgs(c, 0, 0); err != nil {
 		return err
 	}
+	freed, err := a.pruneVolumes(c, c.Bool("all"))
+	return a.printFreed(freed, err)
+}
+
+// pruneVolumes removes the volumes that no container uses, the named ones only if all is set, prints docker's list of them,
+// and answers the bytes that they took.
+func (a *app) pruneVolumes(c *urfave.Context, all bool) (freed int64, err error) {
 	match, err := a.volumeFilter(c, "label", "label!")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	users, err := a.volumeUsers()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	all := c.Bool("all")
 	removed, freed, err := a.volumes().Prune(func(v *volume.Volume) bool { return (all || v.Anonymous) && match(v) }, users)
 	if len(removed) > 0 {
 		fmt.Fprintf(a.out, "Deleted Volumes:\n%s\n\n", strings.Join(removed, "\n"))
 	}
-	fmt.Fprintf(a.out, "Total reclaimed space: %s\n", humanSize(freed, 4))
-	return err
+	return freed, err
 }
 
 // volumeFilter turns --filter into a predicate.

@@ -14,6 +14,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -59,6 +60,7 @@ type Record struct {
 	OOMKilled       bool   `json:",omitempty"`
 	Cgroup          string `json:",omitempty"` // the folder of its group below the cgroup mount
 
+	Driver  rootfs.Driver `json:",omitempty"` // how its tree is kept
 	Volumes []string
 	Own     []string // of Volumes: the anonymous ones that were made for it, which --rm removes
 	Labels  map[string]string

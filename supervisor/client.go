@@ -112,6 +112,29 @@ func (p *Peer) Update(resources *specs.LinuxResources, restart *runtime.RestartP
 	return p.do(request{Op: opUpdate, Resources: resources, Restart: restart})
 }
 
+// Update changes a container's limits and its restart policy, whether it runs or not; what is nil stays.
+func Update(dirs state.Dirs, r runtime.Record, resources *specs.LinuxResources, restart *runtime.RestartPolicy) error {
+	err := Of(dirs, r).Update(resources, restart)
+	if !errors.Is(err, ErrNotRunning) {
+		return err
+	}
+	c, err := runtime.Adopt(dirs, r)
+	if err != nil {
+		return err
+	}
+	b, err := runtime.LoadBundle(dirs, r.ID)
+	if err == nil {
+		if resources != nil {
+			b.Spec.Linux.Resources = merged(b.Spec.Linux.Resources, resources)
+		}
+		if restart != nil {
+			b.Restart = *restart
+		}
+		err = c.SaveBundle(b)
+	}
+	return errors.Join(err, c.Close())
+}
+
 // Rename gives the container another name.
 func (p *Peer) Rename(name string) error { return p.do(request{Op: opRename, Name: name}) }
 

@@ -3,6 +3,7 @@ package flags
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -133,4 +134,57 @@ func ExecFlags() []Flag {
 		{Name: "user", Short: "u", Kind: String, Value: "USER[:GROUP]", Usage: "run as this user of the container, name or number"},
 		{Name: "workdir", Short: "w", Kind: String, Value: "FOLDER", Usage: "the command's working folder"},
 	}
+}
+
+// Update is the command line of `minipod update`.
+type Update struct {
+	Containers []string
+	Resources  Resources
+	Restart    RestartPolicy // Name is "" where it stays
+	Warnings   []string
+}
+
+// ParseUpdate reads the arguments that follow "update". --help is ErrHelp.
+func ParseUpdate(arguments []string) (*Update, error) {
+	settings, rest, err := Parse(UpdateFlags(), arguments)
+	if errors.Is(err, ErrHelp) {
+		return nil, err
+	}
+	u, run := &Update{Containers: rest}, &Run{}
+	switch {
+	case err != nil:
+	case len(rest) == 0:
+		err = errors.New("update needs a container")
+	case len(settings) == 0:
+		err = errors.New("you must provide one or more flags when using this command")
+	default:
+		for _, s := range settings {
+			if s.Flag.Name == "restart" {
+				err = run.setRestart(s.Value)
+			} else {
+				err = u.Resources.Set(s.Flag.Name, s.Value)
+			}
+			if err != nil {
+				err = fmt.Errorf("--%s: %w", s.Flag.Name, err)
+				break
+			}
+		}
+		u.Restart = run.Restart
+	}
+	if err == nil {
+		u.Warnings, err = u.Resources.Check()
+	}
+	if err == nil {
+		return u, nil
+	}
+	if hint.Of(err) == "" {
+		err = hint.Wrap(err, "run `minipod update --help`")
+	}
+	return nil, hint.Exit(err, hint.ExitRuntime)
+}
+
+// UpdateFlags is the table of `minipod update`: the limits, but for the group that they are in, and the restart policy.
+func UpdateFlags() []Flag {
+	table := slices.DeleteFunc(ResourceFlags(), func(f Flag) bool { return f.Name == "cgroup-parent" })
+	return append(table, Flag{Name: "restart", Kind: String, Value: "POLICY", Usage: "start it again when it ends: no, always, unless-stopped, on-failure[:N]"})
 }

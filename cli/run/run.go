@@ -214,6 +214,7 @@ func (r *run) record() runtime.Record {
 	return runtime.Record{
 		ID: linux.RandomID(), Name: r.Name, Image: r.Image, ImageID: string(r.image.ID), Remove: r.Remove, Labels: labels,
 		Command: spec.Command(r.image.Config.Config, spec.Options{Args: r.Args, Entrypoint: r.Entrypoint}),
+		Driver:  r.storage.Driver,
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package archive moves images between the store and files: `load`, `save` and `import`.
+// Package archive moves images between the store and files: `load`, `save` and `import`; and makes one of a container: `commit`.
 //
 //	docker-archive   a tar: manifest.json lists images; each has a config file and layer files      docker save
 //	oci-archive      a tar of an OCI image layout                                                   skopeo, podman, buildx

@@ -125,3 +125,14 @@ func keepXattr(key string) bool {
 	name, ok := strings.CutPrefix(key, "user.")
 	return ok && !strings.HasPrefix(name, "overlay.") && !strings.HasPrefix(name, "fuseoverlayfs.")
 }
+
+// KeptXattrs answers those extended attributes of an archive's entry that may be set on a file: see keepXattr.
+func KeptXattrs(h *tar.Header) map[string]string {
+	kept := map[string]string{}
+	for record, value := range h.PAXRecords {
+		if key, ok := strings.CutPrefix(record, xattrPrefix); ok && keepXattr(key) {
+			kept[key] = value
+		}
+	}
+	return kept
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type packer struct {
 	root  linux.File
 	tar   *tar.Writer
 	links map[inode]string // files with several names, by the first one's
+	live  bool             // the tree may change meanwhile: what is gone is left out, what shrank is filled up
 }
 
 func (p *packer) folder(ctx context.Context, name string) error {
@@ -114,12 +116,13 @@ func (p *packer) node(dir linux.File, n node, full string) error {
 	if first, ok := p.links[n.inode()]; ok {
 		return p.write(tar.Header{Typeflag: tar.TypeLink, Name: full, Linkname: first}, n.Stat)
 	}
+	if n.kind() == linux.S_IFREG {
+		return p.file(dir, n, full)
+	}
 	if n.Nlink > 1 {
 		p.links[n.inode()] = full
 	}
 	switch n.kind() {
-	case linux.S_IFREG:
-		return p.file(dir, n, full)
 	case linux.S_IFLNK:
 		target, err := dir.Readlink(n.name)
 		if err != nil {
@@ -128,6 +131,9 @@ func (p *packer) node(dir linux.File, n node, full string) error {
 		return p.write(tar.Header{Typeflag: tar.TypeSymlink, Name: full, Linkname: target}, n.Stat)
 	case linux.S_IFIFO:
 		return p.write(tar.Header{Typeflag: tar.TypeFifo, Name: full}, n.Stat)
+	}
+	if p.live {
+		return nil
 	}
 	return errors.New("a device node can't be unpacked again in a user namespace")
 }
@@ -139,6 +145,14 @@ func (p *packer) file(dir linux.File, n node, full string) error {
 	}
 	content := f.OSFile()
 	defer content.Close()
+	if p.live {
+		if n.Stat, err = f.Stat(); err != nil {
+			return err
+		}
+		if n.kind() != linux.S_IFREG { // another took its name since
+			return fs.ErrNotExist
+		}
+	}
 	h := tar.Header{Typeflag: tar.TypeReg, Name: full, Size: n.Size}
 	if h.PAXRecords, err = records(f); err != nil {
 		return err
@@ -146,12 +160,25 @@ func (p *packer) file(dir linux.File, n node, full string) error {
 	if err := p.write(h, n.Stat); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(p.tar, content, n.Size); errors.Is(err, io.EOF) {
-		return fmt.Errorf("it shrank while it was read: %w", io.ErrUnexpectedEOF)
-	} else if err != nil {
-		return err
+	if n.Nlink > 1 { // now that it is there, and will not be left out
+		p.links[n.inode()] = full
 	}
-	return nil
+	copied, err := io.CopyN(p.tar, content, n.Size)
+	switch {
+	case errors.Is(err, io.EOF) && p.live:
+		_, err = io.CopyN(p.tar, zeros{}, n.Size-copied)
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("it shrank while it was read: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// zeros reads as zeros for ever.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 // write writes h with the attributes that st tells.

@@ -20,6 +20,7 @@ const (
 	ENODATA = unix.ENODATA // no such extended attribute
 	ENOTDIR = unix.ENOTDIR
 	ENOTSUP = unix.ENOTSUP
+	ENXIO   = unix.ENXIO // nothing behind a socket or a device node
 )
 
 // Types of file in a mode, and its bits that chmod(2) sets.
