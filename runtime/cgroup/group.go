@@ -133,7 +133,7 @@ func (g *Group) explain(w Write, err error) error {
 	err = fmt.Errorf("set %s to %q: %w", w.File, w.Value, err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !slices.Contains(g.Controllers(), controller):
-		return g.missing(controller, nil)
+		return g.missing([]string{controller}, nil)
 	case errors.Is(err, fs.ErrNotExist) && w.File == "memory.swap.max" && (w.Value == "max" || !g.swaps()):
 		return nil // where there is no swap, no limit of it is exceeded
 	case errors.Is(err, fs.ErrNotExist):
@@ -210,7 +210,7 @@ func (g *Group) Pids() ([]int, error) {
 		}
 		switch {
 		case name != g.Path && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, linux.ENODEV) || errors.Is(err, linux.ENOTSUP)):
-			return nil // removed meanwhile, or threaded: then its processes are in the group above
+			return nil //nolint:nilerr // removed meanwhile, or threaded: then its processes are in the group above
 		case err != nil:
 			return err
 		}
