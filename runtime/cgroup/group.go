@@ -184,7 +184,7 @@ func (g *Group) Frozen() (bool, error) {
 func (g *Group) Kill() error {
 	err := write(g.Path, "cgroup.kill", "1")
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, gone := os.Stat(g.Path); gone != nil {
+		if _, err := os.Stat(g.Path); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		return hint.Wrap(fmt.Errorf("kill the container by its cgroup: %w", err), "use Linux 5.14 or newer")
@@ -210,7 +210,7 @@ func (g *Group) Pids() ([]int, error) {
 		}
 		switch {
 		case name != g.Path && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, linux.ENODEV) || errors.Is(err, linux.ENOTSUP)):
-			return nil //nolint:nilerr // removed meanwhile, or threaded: then its processes are in the group above
+			return nil // removed meanwhile, or threaded: then its processes are in the group above
 		case err != nil:
 			return err
 		}
