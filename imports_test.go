@@ -17,9 +17,9 @@ const module = "codeberg.org/minipod/minipod"
 // runPath are the packages that `minipod run` starts with, before main's heavier ones initialise. Each
 // millisecond of theirs is a millisecond of every container's start.
 var runPath = []string{
-	"cli/flags", "cli/run", "config", "image/layer", "image/reference", "image/store", "internal/hint", "internal/jsonl", "internal/linux", "internal/nearest", "logs",
-	"reaper", "rootfs", "runtime", "runtime/caps", "runtime/idmap", "runtime/seccomp/cache", "runtime/spec", "runtime/stage",
-	"runtime/userns", "state", "supervisor", "volume",
+	"cli/flags", "cli/run", "config", "image/layer", "image/reference", "image/store", "internal/dbus", "internal/hint", "internal/jsonl",
+	"internal/linux", "internal/nearest", "logs", "reaper", "rootfs", "runtime", "runtime/caps", "runtime/cgroup", "runtime/idmap",
+	"runtime/seccomp/cache", "runtime/spec", "runtime/stage", "runtime/userns", "state", "supervisor", "volume",
 }
 
 // An importRule forbids some packages to import some others, for a reason.
@@ -38,7 +38,7 @@ var importRules = []importRule{
 	{
 		is(runPath...),
 		[]string{
-			"net/http", "crypto/tls", "regexp", "text/template", "html/template", "github.com/google/go-containerregistry/",
+			"net", "net/http", "crypto/tls", "regexp", "text/template", "html/template", "github.com/google/go-containerregistry/",
 			"github.com/urfave/", "github.com/moby/profiles/", "github.com/elastic/", "github.com/klauspost/", "sigs.k8s.io/",
 		},
 		"it is linked before main in `minipod run`, where each package's initialisation is weighed",

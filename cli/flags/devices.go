@@ -124,8 +124,7 @@ func parseAmount(text string) (int64, error) {
 	number, unit := text[:unitStart], strings.TrimPrefix(text[unitStart:], " ")
 	whole, fraction, isFraction := strings.Cut(number, ".")
 	if strings.Trim(whole, "0") == "" && strings.Trim(fraction, "0") == "" && whole != "" {
-		whole, isFraction = "1", false // only to check the unit: parseSize refuses 0
-		if _, err := parseSize(whole + unit); err != nil {
+		if _, err := parseSize("1" + unit); err != nil { // parseSize refuses 0, and here it is the unit that counts
 			return 0, badSize(text)
 		}
 		return 0, nil

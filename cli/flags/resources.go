@@ -92,15 +92,6 @@ func (r *Resources) Set(name, value string) error {
 	return resourceFlags[i].set(r, value)
 }
 
-// withResources adds the limits to run's table and keeps it sorted.
-func withResources(table []runFlag) []runFlag {
-	for _, f := range resourceFlags {
-		table = append(table, runFlag{f.Flag, func(r *Run) any { return func(value string) error { return f.set(&r.Resources, value) } }})
-	}
-	slices.SortFunc(table, func(a, b runFlag) int { return strings.Compare(a.Name, b.Name) })
-	return table
-}
-
 // Check finds limits that contradict each other, when all are set. What is strange and harmless it answers as warnings.
 func (r *Resources) Check() (warnings []string, err error) { return r.check(stdruntime.NumCPU()) }
 
@@ -171,8 +162,10 @@ func (d DeviceLimit) throttle(b *specs.LinuxBlockIO) error {
 		rate uint64
 		list *[]specs.LinuxThrottleDevice
 	}{
-		{d.ReadBps, &b.ThrottleReadBpsDevice}, {d.WriteBps, &b.ThrottleWriteBpsDevice},
-		{d.ReadIOPS, &b.ThrottleReadIOPSDevice}, {d.WriteIOPS, &b.ThrottleWriteIOPSDevice},
+		{d.ReadBps, &b.ThrottleReadBpsDevice},
+		{d.WriteBps, &b.ThrottleWriteBpsDevice},
+		{d.ReadIOPS, &b.ThrottleReadIOPSDevice},
+		{d.WriteIOPS, &b.ThrottleWriteIOPSDevice},
 	} {
 		if limit.rate != 0 {
 			t := specs.LinuxThrottleDevice{Rate: limit.rate}

@@ -159,6 +159,18 @@ func TestResourceFlags(t *testing.T) {
 	if !slices.IsSortedFunc(resourceFlags, func(a, b resourceFlag) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Error("the table isn't sorted by name")
 	}
+	seen := map[string]bool{}
+	for _, f := range RunFlags() {
+		for _, name := range []string{"--" + f.Name, "--" + f.Alias, "-" + f.Short} {
+			if strings.Trim(name, "-") != "" && seen[name] {
+				t.Errorf("%s stands for two flags", name)
+			}
+			seen[name] = true
+		}
+		if (f.Kind == Bool) != (f.Value == "") || f.Usage == "" {
+			t.Errorf("--%s lacks a placeholder or a usage", f.Name)
+		}
+	}
 	settings, rest, err := Parse(ResourceFlags(), []string{"--memory", "64m", "-c", "5", "web"})
 	if err != nil || len(rest) != 1 {
 		t.Fatal(rest, err)

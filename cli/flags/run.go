@@ -84,12 +84,19 @@ func parseRun(arguments []string) (*Run, error) {
 		run.Args = rest[1:]
 	}
 	for _, s := range settings {
-		target := runFlags[slices.IndexFunc(runFlags, func(f runFlag) bool { return f.Name == s.Flag.Name })].target(run)
-		if err := assign(target, s.Value); err != nil {
+		if err := assign(run.target(s.Flag.Name), s.Value); err != nil {
 			return nil, fmt.Errorf("--%s: %w", s.Flag.Name, err)
 		}
 	}
 	return run, run.finish()
+}
+
+// target is where the value of the flag with this name goes.
+func (r *Run) target(name string) any {
+	if i := slices.IndexFunc(runFlags, func(f runFlag) bool { return f.Name == name }); i >= 0 {
+		return runFlags[i].target(r)
+	}
+	return func(value string) error { return r.Resources.Set(name, value) }
 }
 
 // finish does what needs all the flags: files of variables come before single ones, and targets are unique.
@@ -131,12 +138,15 @@ func assign(target any, value string) error {
 	return nil
 }
 
-// RunFlags is the table of `minipod run`, sorted by name.
+// RunFlags is the table of `minipod run`, sorted by name. Two tables make it up, here and not in a variable: what a variable needs
+// the program to compute happens before main, whatever the verb.
 func RunFlags() []Flag {
-	table := make([]Flag, len(runFlags))
+	table := make([]Flag, len(runFlags), len(runFlags)+len(resourceFlags))
 	for i, f := range runFlags {
 		table[i] = f.Flag
 	}
+	table = append(table, ResourceFlags()...)
+	slices.SortFunc(table, func(a, b Flag) int { return strings.Compare(a.Name, b.Name) })
 	return table
 }
 
@@ -146,7 +156,7 @@ type runFlag struct {
 	target func(*Run) any
 }
 
-var runFlags = withResources([]runFlag{
+var runFlags = []runFlag{
 	{Flag{Name: "add-host", Kind: Strings, Value: "NAME:IP", Usage: "add a line to /etc/hosts"}, func(r *Run) any { return r.addHost }},
 	{Flag{Name: "cap-add", Kind: Strings, Value: "CAPABILITY", Usage: "add a capability, or ALL"}, func(r *Run) any { return &r.CapAdd }},
 	{Flag{Name: "cap-drop", Kind: Strings, Value: "CAPABILITY", Usage: "drop a capability, or ALL"}, func(r *Run) any { return &r.CapDrop }},
@@ -185,7 +195,7 @@ var runFlags = withResources([]runFlag{
 	{Flag{Name: "user", Short: "u", Kind: String, Value: "USER[:GROUP]", Usage: "run as this user of the image, name or number"}, func(r *Run) any { return &r.User }},
 	{Flag{Name: "volume", Short: "v", Kind: Strings, Value: "[SOURCE:]TARGET[:OPTIONS]", Usage: "mount a folder, file or volume"}, func(r *Run) any { return r.addVolume }},
 	{Flag{Name: "workdir", Short: "w", Kind: String, Value: "FOLDER", Usage: "the command's working folder"}, func(r *Run) any { return r.setWorkdir }},
-})
+}
 
 func oneOf(target *string, allowed ...string) func(string) error {
 	return func(value string) error {

@@ -124,7 +124,7 @@ func (d *Decoder) text(n int64) string {
 
 // basic reads a value of one basic type: what there is of text, or of a number of 32 bits.
 func (d *Decoder) basic(signature string) (text string, number uint32) {
-	width := 0
+	var width int
 	switch signature {
 	case "s", "o":
 		return d.String(), 0

@@ -133,7 +133,7 @@ func (g *Group) explain(w Write, err error) error {
 	err = fmt.Errorf("set %s to %q: %w", w.File, w.Value, err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !slices.Contains(g.Controllers(), controller):
-		return g.missing(controller, nil)
+		return g.missing([]string{controller}, nil)
 	case errors.Is(err, fs.ErrNotExist) && w.File == "memory.swap.max" && (w.Value == "max" || !g.swaps()):
 		return nil // where there is no swap, no limit of it is exceeded
 	case errors.Is(err, fs.ErrNotExist):
@@ -184,7 +184,7 @@ func (g *Group) Frozen() (bool, error) {
 func (g *Group) Kill() error {
 	err := write(g.Path, "cgroup.kill", "1")
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, gone := os.Stat(g.Path); gone != nil {
+		if _, err := os.Stat(g.Path); errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
 		return hint.Wrap(fmt.Errorf("kill the container by its cgroup: %w", err), "use Linux 5.14 or newer")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -190,9 +191,9 @@ func TestMissingController(t *testing.T) {
 	f, g := loaded(t)
 	check := func(cause error, lacks, advice string) {
 		t.Helper()
-		err := g.missing("io", cause)
+		err := g.missing([]string{"io", "pids"}, cause)
 		var missing *MissingController
-		if !errors.As(err, &missing) || missing.Controller != "io" || missing.Group != filepath.Join(f.mount, lacks) || !strings.Contains(hint.Of(err), advice) {
+		if !errors.As(err, &missing) || !slices.Equal(missing.Controllers, []string{"io", "pids"}) || strings.Contains(err.Error(), "\n") || missing.Group != filepath.Join(f.mount, lacks) || !strings.Contains(hint.Of(err), advice) {
 			t.Errorf("%v (%s), want %s and %s", err, hint.Of(err), lacks, advice)
 		}
 	}
@@ -203,6 +204,8 @@ func TestMissingController(t *testing.T) {
 	g.Unit = ""
 	check(nil, "m.slice/minipod-x.scope", "echo +io | sudo tee "+f.mount+"/m.slice/cgroup.subtree_control")
 	check(fmt.Errorf("x: %w", linux.EBUSY), "m.slice/minipod-x.scope", "systemd-run --user --scope -p Delegate=yes")
+	f.write(filepath.Join(f.mount, "m.slice/cgroup.procs"), "17\n")
+	check(nil, "m.slice/minipod-x.scope", "systemd-run --user --scope -p Delegate=yes")
 
 	r := memory(0, 0, 0)
 	r.BlockIO = ioWeight(10)

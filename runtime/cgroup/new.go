@@ -28,12 +28,13 @@ var (
 
 // A MissingController is why a limit can't be kept: the container's group lacks what would keep it.
 type MissingController struct {
-	Controller string
-	Group      string // whose group has the controller for itself, and does not hand it down
+	Controllers []string
+	Group       string // the topmost that lacks the first of them: the one above has it, and does not hand it down
 }
 
 func (m *MissingController) Error() string {
-	return fmt.Sprintf("the cgroup controller %s is not delegated to us (%s lacks it)", m.Controller, filepath.Join(m.Group, "cgroup.controllers"))
+	return fmt.Sprintf("a limit needs the cgroup controller %s, which is not handed down to us (see %s)",
+		strings.Join(m.Controllers, ", "), filepath.Join(m.Group, "cgroup.controllers"))
 }
 
 // Options say which group New is to make.
@@ -84,12 +85,11 @@ func New(o Options) (*Group, error) {
 	if err != nil {
 		return nil, o.unavailable(errors.Join(err, g.Remove()), writes)
 	}
-	for _, c := range wanted {
-		if !slices.Contains(g.Controllers(), c) {
-			err = errors.Join(err, g.missing(c, cause[c]))
-		}
-	}
-	if err == nil {
+	have := g.Controllers()
+	lacking := slices.DeleteFunc(wanted, func(c string) bool { return slices.Contains(have, c) })
+	if len(lacking) > 0 {
+		err = g.missing(lacking, cause[lacking[0]])
+	} else {
 		err = g.set(writes)
 	}
 	if err != nil {
@@ -223,30 +223,33 @@ func (g *Group) build(wanted []string) (cause map[string]error, err error) {
 	return cause, nil
 }
 
-// missing finds out who does not hand a controller down to us, and what to do about it.
-func (g *Group) missing(controller string, cause error) error {
+// missing finds out who does not hand these controllers down to us, and what to do about it. Cause is why the first could not
+// be, where somebody tried.
+func (g *Group) missing(controllers []string, cause error) error {
+	first := controllers[0]
 	lacks, top := g.Path, ""
 	for dir := g.Path; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "cgroup.controllers")); err != nil {
-			break // above the root of the hierarchy, where there is one in every group
+			break // above the root of the hierarchy; below, each group has the file
 		}
 		top = dir
-		if !slices.Contains(words(dir, "cgroup.controllers"), controller) {
+		if !slices.Contains(words(dir, "cgroup.controllers"), first) {
 			lacks = dir
 		}
 	}
-	err := error(&MissingController{Controller: controller, Group: lacks})
+	err := error(&MissingController{controllers, lacks})
+	above := filepath.Dir(lacks)
 	switch {
-	case errors.Is(cause, linux.EBUSY):
-		return hint.Wrap(fmt.Errorf("%w: other processes are in %s", err, filepath.Dir(lacks)),
+	case lacks == top:
+		return hint.Wrap(err, "boot with a kernel that has it, and without cgroup_disable="+first+" (cat /proc/cmdline)")
+	case errors.Is(cause, linux.EBUSY) || g.Unit == "" && len(words(above, "cgroup.procs")) > 0:
+		return hint.Wrap(fmt.Errorf("%w: %s can't, while other processes are in it", err, above),
 			"start minipod in a group of its own: `systemd-run --user --scope -p Delegate=yes minipod …`")
 	case cause != nil:
 		return fmt.Errorf("%w: %w", err, cause)
-	case lacks == top:
-		return hint.Wrap(err, "boot with a kernel that has it, and without cgroup_disable="+controller+" (cat /proc/cmdline)")
 	case g.Unit != "":
 		return hint.Wrap(err, `run `+"`"+`sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\nDelegate=cpu cpuset io memory pids\n' | `+
 			`sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload`+"`"+`, then log out of every session and in again`)
 	}
-	return hint.Wrap(err, fmt.Sprintf("have its owner hand it down: `echo +%s | sudo tee %s`", controller, filepath.Join(filepath.Dir(lacks), "cgroup.subtree_control")))
+	return hint.Wrap(err, fmt.Sprintf("have its owner hand it down: `echo +%s | sudo tee %s`", first, filepath.Join(above, "cgroup.subtree_control")))
 }

@@ -206,8 +206,10 @@ func ioMax(b *specs.LinuxBlockIO) (list []Write) {
 		key     string
 		devices []specs.LinuxThrottleDevice
 	}{
-		{"rbps", b.ThrottleReadBpsDevice}, {"wbps", b.ThrottleWriteBpsDevice},
-		{"riops", b.ThrottleReadIOPSDevice}, {"wiops", b.ThrottleWriteIOPSDevice},
+		{"rbps", b.ThrottleReadBpsDevice},
+		{"wbps", b.ThrottleWriteBpsDevice},
+		{"riops", b.ThrottleReadIOPSDevice},
+		{"wiops", b.ThrottleWriteIOPSDevice},
 	} {
 		for _, d := range limits.devices {
 			device := fmt.Sprintf("%d:%d ", d.Major, d.Minor)
