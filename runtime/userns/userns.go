@@ -47,7 +47,7 @@ func Diagnose(err error, readFile func(name string) ([]byte, error), exe string)
 	why, advice, fix := "the reason does not show", "run `minipod doctor`", []string(nil)
 	switch {
 	case errors.Is(err, linux.EPERM), errors.Is(err, linux.EACCES):
-		why, advice, fix = m.forbidden(exe)
+		why, advice, fix = m.forbidden(err, exe)
 	case errors.Is(err, linux.ENOSPC):
 		why, advice, fix = m.limited()
 	case errors.Is(err, linux.EINVAL):
@@ -74,17 +74,19 @@ func (m machine) read(name string) string {
 }
 
 // forbidden asks the policies that answer EPERM or EACCES, the most certain first.
-func (m machine) forbidden(exe string) (why, advice string, fix []string) {
+func (m machine) forbidden(err error, exe string) (why, advice string, fix []string) {
+	profile := m.confinement()
 	switch {
 	case m.read(CloneSysctl) == "0":
 		return setSysctl("kernel.unprivileged_userns_clone", "1")
 	case m.read(AppArmorSysctl) == "1" && !m.hasProfile():
 		return "AppArmor reserves them for programs that have a profile, and " + exe + " has none",
-			"run `minipod doctor`: it prints the profile to install and the commands",
-			[]string{
-				"sudo tee " + profileFile + " <<'END'\n" + Profile(exe) + "END",
-				"sudo apparmor_parser -r " + profileFile,
-			}
+			"run `minipod doctor`: it prints the profile to install and the commands", install(exe)
+	// AppArmor 4 on a kernel of anybody's (6.7 or newer): EACCES, where a seccomp filter or a sysctl answers EPERM.
+	case errors.Is(err, linux.EACCES) && profile != "":
+		return "the AppArmor profile " + profile + " confines us, and has no rule for them",
+			"run `minipod doctor`: it prints a profile of minipod's own to install, and the commands",
+			append(install(exe), "# refused still? then the shell passes its profile on: add the rule \"userns,\" to that one")
 	case m.filtered():
 		return "a seccomp filter forbids it, as a container's does", m.outside(), nil
 	case m.chrooted():
@@ -120,6 +122,23 @@ func setSysctl(name, value string) (why, advice string, fix []string) {
 func (m machine) hasProfile() bool {
 	label := m.read(AppArmorLabel)
 	return label != "" && label != "unconfined" && !strings.HasPrefix(label, "unprivileged_userns")
+}
+
+// confinement is the name of the AppArmor profile that is enforced on us, if one is.
+func (m machine) confinement() string {
+	name, enforced := strings.CutSuffix(m.read(AppArmorLabel), " (enforce)")
+	if !enforced {
+		return ""
+	}
+	return name
+}
+
+// install is how a person gives exe its Profile. It goes by exe's whole path, so it wins over another's pattern.
+func install(exe string) []string {
+	return []string{
+		"sudo tee " + profileFile + " <<'END'\n" + Profile(exe) + "END",
+		"sudo apparmor_parser -r " + profileFile,
+	}
 }
 
 // filtered tells whether a seccomp filter watches us (mode 2, man 5 proc).

@@ -50,6 +50,7 @@ func expected(list string) map[string]bool {
 // An event is a line of `go test -json`; see `go doc test2json`.
 type event struct {
 	Action, Package, Test, Output string
+	Elapsed                       float64 // seconds; of what ends
 }
 
 // replay copies what a person wants to see from r to w and reports whether all is well.
@@ -57,6 +58,8 @@ func replay(r io.Reader, w io.Writer, expected map[string]bool) (ok bool, err er
 	ok = true
 	held := map[string][]string{} // the output of tests that have not ended, by "package test"
 	var unexpected, allowed []string
+	passed, failed := 0, 0
+	closed := map[string]bool{} // packages whose closing line was printed
 	lines := bufio.NewReader(r)
 	for {
 		line, readErr := lines.ReadBytes('\n')
@@ -72,8 +75,13 @@ func replay(r io.Reader, w io.Writer, expected map[string]bool) (ok bool, err er
 					flush(w, held, name)
 				}
 			}
-			if (e.Action == "output" || e.Action == "build-output") && e.Output != "PASS\n" {
+			if (e.Action == "output" || e.Action == "build-output") && e.Output != "PASS\n" && e.Output != "FAIL\n" {
 				fmt.Fprint(w, e.Output)
+				closed[e.Package] = closed[e.Package] || strings.HasPrefix(e.Output, "ok  \t") || strings.HasPrefix(e.Output, "FAIL\t")
+			}
+			// The line is the go command's, which a test binary that runs elsewhere under test2json goes without.
+			if verdict, ended := verdicts[e.Action]; ended && !closed[e.Package] {
+				fmt.Fprintf(w, "%s\t%s\t%.3fs\n", verdict, e.Package, e.Elapsed)
 			}
 		default:
 			name := e.Package + " " + e.Test
@@ -89,8 +97,10 @@ func replay(r io.Reader, w io.Writer, expected map[string]bool) (ok bool, err er
 				}
 				delete(held, name)
 			case "fail":
+				failed++
 				flush(w, held, name)
 			case "pass":
+				passed++
 				delete(held, name)
 			}
 		}
@@ -107,8 +117,14 @@ func replay(r io.Reader, w io.Writer, expected map[string]bool) (ok bool, err er
 	for _, name := range unexpected {
 		fmt.Fprintln(w, "skipped, and not listed:", name)
 	}
-	return ok && len(unexpected) == 0, nil
+	if passed+failed+len(allowed)+len(unexpected) > 0 {
+		fmt.Fprintf(w, "tests: %d passed, %d failed, %d skipped\n", passed, failed, len(allowed)+len(unexpected))
+	}
+	return ok && failed+len(unexpected) == 0, nil
 }
+
+// verdicts begin a package's closing line.
+var verdicts = map[string]string{"pass": "ok  ", "fail": "FAIL"}
 
 func flush(w io.Writer, held map[string][]string, name string) {
 	for _, s := range held[name] {
