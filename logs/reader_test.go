@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"codeberg.org/minipod/minipod/internal/jsonl"
 )
 
 var noon = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
@@ -58,7 +59,8 @@ func TestRead(t *testing.T) {
 		{"the last of a time", ReadOptions{Tail: 2, Until: at(2)}, "2\n", "e1\n"},
 		{"the last since", ReadOptions{Tail: 9, Since: at(6)}, "6\n7 no end", ""},
 		{
-			"times", ReadOptions{Tail: 5, Timestamps: true},
+			"times",
+			ReadOptions{Tail: 5, Timestamps: true},
 			"2026-11-27T12:02:00.000000000Z 2\n2026-11-27T12:03:00.000000000Z 3a3b\n2026-11-27T12:06:00.000000000Z 6\n2026-11-27T12:07:00.000000000Z 7 no end",
 			"2026-11-27T12:05:00.000000000Z e5\n",
 		},
@@ -224,6 +226,7 @@ func TestLapped(t *testing.T) {
 	for i := range 20 {
 		c.print(Stdout, fmt.Sprintf("line %d\n", i))
 	}
+	number := jsonl.Number(c.log.f)
 	c.end()
 	close(stuck)
 	close(ended)
@@ -233,8 +236,11 @@ func TestLapped(t *testing.T) {
 	if !strings.HasPrefix(out.String(), "first\n") || !strings.HasSuffix(out.String(), "line 18\nline 19\n") || strings.Contains(out.String(), "line 10\n") {
 		t.Errorf("%q", out.String())
 	}
-	if info, err := os.Stat(filepath.Dir(name)); err != nil || !strings.Contains(notes.String(), "lines are missing here") {
-		t.Errorf("%q on %v, %v", notes.String(), info, err)
+	if number == 0 {
+		t.Skip("this file system has no extended attributes for users")
+	}
+	if !strings.Contains(notes.String(), "lines are missing here") {
+		t.Errorf("%q", notes.String())
 	}
 }
 
