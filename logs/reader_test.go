@@ -226,7 +226,9 @@ func TestLapped(t *testing.T) {
 	for i := range 20 {
 		c.print(Stdout, fmt.Sprintf("line %d\n", i))
 	}
+	c.log.mu.Lock()
 	number := jsonl.Number(c.log.f)
+	c.log.mu.Unlock()
 	c.end()
 	close(stuck)
 	close(ended)
