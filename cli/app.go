@@ -100,7 +100,7 @@ const (
 // tree is every verb there is.
 func (a *app) tree() *urfave.App {
 	images, volumes := a.imageVerbs(), a.volumeVerbs()
-	verbs := a.containerVerbs()
+	verbs := append(a.containerVerbs(), a.logsVerb(), a.eventsVerb())
 	verbs = append(verbs, topLevel(groupImages, images, map[string]string{
 		"pull": "pull", "ls": "images", "rm": "rmi", "tag": "tag", "load": "load", "save": "save", "import": "import",
 	})...)

@@ -166,6 +166,9 @@ func valuesOf(flag string) []string {
 		"cap-add":  {"ALL", "NET_ADMIN", "NET_RAW", "SYS_ADMIN", "SYS_PTRACE", "SYS_TIME"},
 		"cap-drop": {"ALL", "CHOWN", "MKNOD", "NET_RAW", "SETUID", "SETGID"},
 		"platform": {"linux/amd64", "linux/arm64"},
+
+		"log-driver": {"json-file", "none"},
+		"log-opt":    {"max-size=", "max-file="},
 	}[flag]
 }
 

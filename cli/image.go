@@ -2,10 +2,8 @@ package cli
 
 import (
 	"cmp"
-	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +11,7 @@ import (
 
 	"codeberg.org/minipod/minipod/image/reference"
 	"codeberg.org/minipod/minipod/image/store"
+	"codeberg.org/minipod/minipod/logs"
 )
 
 // imageVerbs are those of `minipod image`; most have an older name at the top, too.
@@ -213,7 +212,7 @@ func createdBetween(c *urfave.Context, f filters, images *store.Store, now time.
 	for _, text := range f["until"] {
 		t, err := parseTime(text, now)
 		if err != nil {
-			return oldest, newest, usageError(c, err.Error())
+			return oldest, newest, err
 		}
 		earlier(t)
 	}
@@ -222,18 +221,8 @@ func createdBetween(c *urfave.Context, f filters, images *store.Store, now time.
 
 // parseTime reads a moment as docker does: "24h" (ago), RFC 3339 whole or cut short, or seconds since 1970.
 func parseTime(text string, now time.Time) (time.Time, error) {
-	if ago, err := time.ParseDuration(text); err == nil {
-		return now.Add(-ago), nil
-	}
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
-		return time.Unix(0, int64(seconds*1e9)), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02T15", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("invalid time %q: write 24h, 2006-01-02, 2006-01-02T15:04:05Z or seconds since 1970", text)
+	t, err := logs.ParseTime(text, now, time.Local)
+	return t, badUsage(err, "")
 }
 
 // imageNames are for completion.

@@ -111,7 +111,7 @@ func (a *app) describeWhole(r runtime.Record, config *ocispec.ImageConfig) (cont
 	}
 	c := describe(r, b.Spec, f, &b.Image)
 	c.Driver = string(b.Storage.Driver)
-	if b.Log.Driver != "none" && (!r.Remove || f.Detach) { // in the foreground with --rm the output is its caller's alone
+	if !b.Log.None && (!r.Remove || f.Detach) { // in the foreground with --rm the output is its caller's alone
 		c.LogPath = filepath.Join(a.dirs.Containers(), r.ID, logs.FileName)
 		c.HostConfig.LogConfig.Type = "json-file"
 	}

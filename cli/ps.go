@@ -195,6 +195,9 @@ func (a *app) removeContainer(r runtime.Record, force, volumes bool) error {
 	if err := held.Delete(a.removeTree); err != nil {
 		return errors.Join(fmt.Errorf("remove container %s: %w", r.Name, err), held.Close())
 	}
+	if err := run.Tell(a.dirs, "destroy", &r); err != nil {
+		a.warn(err)
+	}
 	if !volumes {
 		return nil
 	}

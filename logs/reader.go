@@ -7,9 +7,7 @@ import (
 	"io"
 	"time"
 
-	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/jsonl"
-	"codeberg.org/minipod/minipod/internal/linux"
 )
 
 // ReadOptions say what of a log is printed.
@@ -70,9 +68,6 @@ func read(ctx context.Context, name string, o ReadOptions, to *printer) error {
 	err = files.Follow(until, o.Ended, show, to.flush)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return nil
-	}
-	if errors.Is(err, linux.EMFILE) {
-		err = hint.Wrap(err, "raise the number of files that can be watched: sysctl fs.inotify.max_user_instances=1024")
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"math/bits"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -50,8 +51,13 @@ func appendTail(dst []byte, stream Stream, at time.Time) []byte {
 // control characters, what HTML would read, and the two line ends of JavaScript.
 func appendEscaped(dst, text []byte) []byte {
 	const hex = "0123456789abcdef"
+	asked, wide := false, false // whether the text is UTF-8: once, and only if it isn't ASCII
 	for len(text) > 0 {
-		n := plainPrefix(text)
+		n := plainPrefix(text, wide)
+		if n < len(text) && text[n] >= utf8.RuneSelf && !asked {
+			asked, wide = true, utf8.Valid(text[n:])
+			n += plainPrefix(text[n:], wide)
+		}
 		dst = append(dst, text[:n]...)
 		if text = text[n:]; len(text) == 0 {
 			break
@@ -86,26 +92,34 @@ func appendEscaped(dst, text []byte) []byte {
 	return dst
 }
 
-// plainPrefix answers how many bytes text begins with that need no escape and are ASCII. Eight at a time: a byte of
-// v-ones has its high bit set where that of v was 0, if none of v has it set ("Bit Twiddling Hacks", S. E. Anderson).
-// It may be set above such a byte, too; the bytes are then looked at one by one.
-func plainPrefix(text []byte) int {
+// plainPrefix answers how many bytes text begins with that need no escape. Those of other characters than ASCII's are among them if
+// wide says that all of text is UTF-8, but for 0xe2, which may begin a line end of JavaScript's.
+//
+// It looks at eight bytes at a time ("Bit Twiddling Hacks", S. E. Anderson): where a byte of v is below 0x80, the high bit of
+// v-n tells whether it is below n, and that of (v^c)-1 whether it is c. A borrow makes that wrong only above a byte of which
+// it is true, and the lowest is what counts.
+func plainPrefix(text []byte, wide bool) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	i := 0
 	for ; i+8 <= len(text); i += 8 {
 		v := binary.LittleEndian.Uint64(text[i:])
-		special := v | (v - ' '*ones) | ((v ^ '"'*ones) - ones) | ((v ^ '\\'*ones) - ones) | ((v ^ '&'*ones) - ones) |
+		special := (v - ' '*ones) | ((v ^ '"'*ones) - ones) | ((v ^ '\\'*ones) - ones) | ((v ^ '&'*ones) - ones) |
 			(((v | 2*ones) ^ '>'*ones) - ones) // '<' is '>' without that bit
-		if special&highs != 0 {
-			break
+		if wide {
+			e2 := v ^ 0xe2*ones
+			special = special&^v | (e2-ones)&^e2
+		} else {
+			special |= v
+		}
+		if special &= highs; special != 0 {
+			return i + bits.TrailingZeros64(special)/8
 		}
 	}
-	for i < len(text) {
+	for ; i < len(text); i++ {
 		switch b := text[i]; {
-		case b < ' ', b >= utf8.RuneSelf, b == '"', b == '\\', b == '<', b == '>', b == '&':
+		case b < ' ', b == '"', b == '\\', b == '&', b == '<', b == '>', b == 0xe2, b >= utf8.RuneSelf && !wide:
 			return i
 		}
-		i++
 	}
 	return i
 }
@@ -193,7 +207,7 @@ func (p *parser) own(line []byte) (record, bool) {
 		return record{}, false
 	}
 	stamp, ok := bytes.CutSuffix(rest, []byte(`"}`))
-	if !ok || plainPrefix(stamp) != len(stamp) {
+	if !ok || plainPrefix(stamp, false) != len(stamp) {
 		return record{}, false
 	}
 	r.stamp = stamp

@@ -34,6 +34,7 @@ type Writer struct {
 	size   int64
 	number uint64 // of this part, counted from 1: see package jsonl
 	torn   []byte // the rest of a record of which the disk took only the beginning
+	hangs  int64  // bytes of output that are lost if the rest never gets there
 	lost   int64  // bytes of output since then
 	why    error  // of the newest loss
 }
@@ -75,8 +76,8 @@ func (w *Writer) Close() error {
 	defer w.mu.Unlock()
 	w.catchUp()
 	var lost error
-	if w.lost > 0 {
-		lost = fmt.Errorf("write the log %s: %d bytes of output were lost: %w", w.name, w.lost, w.why)
+	if n := w.hangs + w.lost; n > 0 {
+		lost = fmt.Errorf("write the log %s: %d bytes of output were lost: %w", w.name, n, w.why)
 	}
 	return errors.Join(lost, w.f.Close())
 }
@@ -118,12 +119,13 @@ func (w *Writer) put(records []byte) {
 		return
 	}
 	w.why = reason(err)
-	records = records[n:]
-	if n > 0 {
-		rest := bytes.IndexByte(records, '\n') + 1
-		w.torn, records = bytes.Clone(records[:rest]), records[rest:]
+	whole := bytes.LastIndexByte(records[:n], '\n') + 1
+	if whole < n {
+		end := n + bytes.IndexByte(records[n:], '\n') + 1
+		w.torn, w.hangs = bytes.Clone(records[n:end]), textLength(records[whole:end])
+		whole = end
 	}
-	w.lost += textLength(records)
+	w.lost += textLength(records[whole:])
 }
 
 // catchUp writes what must come before the next record: the rest of a torn one, and how much was lost. It answers false where
@@ -136,6 +138,7 @@ func (w *Writer) catchUp() bool {
 			w.why = reason(err)
 			return false
 		}
+		w.hangs = 0
 	}
 	if w.lost == 0 {
 		return true
@@ -145,12 +148,14 @@ func (w *Writer) catchUp() bool {
 	n, err := w.f.Write(line)
 	w.size += int64(n)
 	if n > 0 { // it will be whole, sooner or later
-		w.torn, w.lost = line[n:], 0
+		w.torn, w.hangs, w.lost = line[n:], w.lost, 0
 	}
 	if err != nil {
 		w.why = reason(err)
+		return false
 	}
-	return err == nil
+	w.hangs = 0
+	return true
 }
 
 // reason is what the kernel said, without the file's name: the log knows that.
@@ -188,7 +193,9 @@ func (w *Writer) shift() (*os.File, error) {
 	jsonl.SetNumber(next, w.number+1)
 	err = w.moveOlder()
 	if err == nil {
-		err = os.Rename(temp, w.name)
+		if err = os.Rename(temp, w.name); err != nil && w.MaxFile > 1 {
+			err = errors.Join(err, os.Rename(w.name+".1", w.name)) // where this Writer goes on
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, next.Close(), os.Remove(temp))

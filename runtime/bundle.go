@@ -48,9 +48,9 @@ type RestartPolicy struct {
 
 // LogOptions are docker's --log-driver and --log-opt.
 type LogOptions struct {
-	Driver   string // json-file, or none
-	MaxSize  int64  // bytes; -1: no bound
-	MaxFiles int
+	None    bool  // no log is kept
+	MaxSize int64 // of a file, in bytes; 0: no bound
+	MaxFile int   // how many files are kept; 0: one
 }
 
 const bundleFile = "config.json"

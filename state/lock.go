@@ -32,6 +32,9 @@ func LockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_E
 // and is not made again.
 func TryLockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_EX|syscall.LOCK_NB) }
 
+// RLockThere waits for a shared lock like TryLockThere's: for the end of whoever holds it, or of the file.
+func RLockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_SH) }
+
 func lock(name string, create, how int) (*Lock, error) {
 	for {
 		f, err := os.OpenFile(name, os.O_RDWR|create|syscall.O_CLOEXEC|syscall.O_NOFOLLOW, 0o600)

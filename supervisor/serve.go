@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -63,13 +64,29 @@ func (s *Supervisor) do(r *request) error {
 		if sig == syscall.SIGKILL || r.Signal == s.Bundle.StopSignal {
 			s.ask(false)
 		}
-		return s.Signal(sig)
+		err := s.Signal(sig)
+		if err == nil {
+			s.tell("kill", map[string]string{"signal": strconv.Itoa(r.Signal)})
+		}
+		return err
 	case opStop:
-		return s.stop(r)
+		err := s.stop(r)
+		if err == nil {
+			s.tell("stop", nil)
+		}
+		return err
 	case opPause, opUnpause:
-		return s.freeze(r.Op == opPause)
+		err := s.freeze(r.Op == opPause)
+		if err == nil {
+			s.tell(r.Op, nil)
+		}
+		return err
 	case opUpdate:
-		return s.update(r)
+		err := s.update(r)
+		if err == nil {
+			s.tell(r.Op, nil)
+		}
+		return err
 	case opRename:
 		return s.rename(r.Name)
 	}
@@ -175,6 +192,7 @@ func (s *Supervisor) exec(caller *linux.Socket, files []*os.File) {
 		_ = sendJSON(caller, failed(err))
 		return
 	}
+	s.tell("exec_start", nil)
 	closeAll(files) // the command has them: who reads its output must see its end
 	if console != nil {
 		err = sendJSON(caller, reply{}, console)
@@ -194,6 +212,7 @@ func (s *Supervisor) exec(caller *linux.Socket, files []*os.File) {
 	if status.Signaled() {
 		code = 128 + int(status.Signal())
 	}
+	s.tell("exec_die", map[string]string{"exitCode": strconv.Itoa(code)})
 	answer.Status = &code
 	_ = sendJSON(caller, answer)
 }
@@ -238,6 +257,11 @@ func (s *Supervisor) execute(files []*os.File) (*linux.Child, *os.File, error) {
 
 func (s *Supervisor) rename(name string) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.Container.Rename(name)
+	old := s.Container.Name
+	err := s.Container.Rename(name)
+	s.mu.Unlock()
+	if err == nil {
+		s.tell("rename", map[string]string{"oldName": "/" + old})
+	}
+	return err
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/logs"
@@ -20,7 +22,8 @@ import (
 type Supervisor struct {
 	Container  *runtime.Container
 	Bundle     *runtime.Bundle
-	Foreground bool // `minipod run` itself: our stdin, stdout and stderr are the command's, too
+	Events     *events.Log // nil: nobody is told
+	Foreground bool        // `minipod run` itself: our stdin, stdout and stderr are the command's, too
 	Flatten    func(dst string, lowers []string) error
 	Narrate    func(stage.Event)
 	Pause      func(stage.Event) error
@@ -49,8 +52,8 @@ func (s *Supervisor) Listen() (err error) {
 	s.asked, s.over, s.exited = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	if !s.Foreground || !s.Container.Remove {
 		s.clients = &clients{}
-		if s.Bundle.Log.Driver != "none" {
-			options := logs.Options{MaxSize: s.Bundle.Log.MaxSize, MaxFile: s.Bundle.Log.MaxFiles}
+		if !s.Bundle.Log.None {
+			options := logs.Options{MaxSize: s.Bundle.Log.MaxSize, MaxFile: s.Bundle.Log.MaxFile}
 			if s.log, err = logs.OpenWriter(s.Container.Dir+"/"+logs.FileName, options); err != nil {
 				return err
 			}
@@ -106,7 +109,7 @@ func (s *Supervisor) Run(sandbox *stage.Sandbox, stdio *Stdio) (status int, ran 
 		s.note(e.status, err, yes)
 		if yes && !s.sleep(pause) {
 			yes = false
-			s.note(e.status, err, yes)
+			_ = s.save(func(r *runtime.Record) { r.Status = runtime.StatusExited })
 		}
 		if !yes {
 			return e.status, true, err
@@ -161,7 +164,10 @@ func (s *Supervisor) running(sandbox *stage.Sandbox, stdio *Stdio) (saved chan e
 	s.sandbox, s.stdio = sandbox, stdio
 	s.mu.Unlock()
 	saved = make(chan error, 1)
-	go func() { saved <- s.save(func(*runtime.Record) {}) }()
+	go func() {
+		saved <- s.save(func(*runtime.Record) {})
+		s.tell("start", nil)
+	}()
 	if s.Started != nil {
 		s.Started()
 		s.Started = nil
@@ -198,6 +204,23 @@ func (s *Supervisor) note(status int, err error, again bool) {
 			r.Restarts++
 		}
 	})
+	if killed {
+		s.tell("oom", nil)
+	}
+	s.tell("die", map[string]string{"exitCode": strconv.Itoa(status)})
+}
+
+// tell appends to the events of this user's minipod. It is no reason to stop where that fails: events are for those who look.
+func (s *Supervisor) tell(action string, more map[string]string) {
+	if s.Events == nil {
+		return
+	}
+	s.mu.Lock()
+	r := s.Container.Record
+	s.mu.Unlock()
+	if err := s.Events.Append(events.Container(action, r.ID, r.Name, r.Image, r.Labels, more)); err != nil && s.Foreground {
+		fmt.Fprintf(os.Stderr, "minipod: warning: %v\n", err)
+	}
 }
 
 // save changes the record and writes it.

@@ -50,6 +50,8 @@ type Run struct {
 	OOMScoreAdj *int
 	Umask       *uint32
 
+	Log Log
+
 	Explain string // "": no, "text" or "json"
 	Step    bool
 
@@ -170,6 +172,8 @@ var runFlags = []runFlag{
 	{Flag{Name: "interactive", Short: "i", Kind: Bool, Usage: "hand stdin to the command"}, func(r *Run) any { return &r.Interactive }},
 	{Flag{Name: "label", Short: "l", Kind: Strings, Value: "NAME[=VALUE]", Usage: "label the container"}, func(r *Run) any { return &r.labels }},
 	{Flag{Name: "label-file", Kind: Strings, Value: "FILE", Usage: "label the container as a file says, one a line"}, func(r *Run) any { return &r.labelFiles }},
+	{Flag{Name: "log-driver", Kind: String, Value: "json-file|none", Default: "json-file", Usage: "whether what the command prints is kept"}, func(r *Run) any { return r.setLogDriver }},
+	{Flag{Name: "log-opt", Kind: Strings, Value: "KEY=VALUE", Usage: "how long its log may grow: max-size=10m, max-file=3"}, func(r *Run) any { return r.addLogOpt }},
 	{Flag{Name: "mount", Kind: Strings, Value: "KEY=VALUE,…", Usage: "mount a bind, volume or tmpfs"}, func(r *Run) any { return r.addMount }},
 	{Flag{Name: "name", Kind: String, Value: "NAME", Usage: "the container's name"}, func(r *Run) any { return r.setName }},
 	{Flag{Name: "network", Alias: "net", Kind: String, Value: "none|host", Usage: "which network the container sees"}, func(r *Run) any { return oneOf(&r.Network, "none", "host") }},

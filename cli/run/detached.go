@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/state"
@@ -22,6 +23,9 @@ func (r *run) detached() error {
 	record := c.Record
 	if err := r.complete(c); err != nil {
 		return errors.Join(err, <-swept, finish(r.dirs, r.uids, r.gids, c, false, false))
+	}
+	if e := Tell(r.dirs, "create", &record); e != nil {
+		fmt.Fprintf(os.Stderr, "minipod: warning: %v\n", e)
 	}
 	if r.create {
 		err = c.Close()
@@ -83,7 +87,7 @@ func supervise(birth *supervisor.Birth) error {
 		return errors.Join(err, c.Close())
 	}
 	r := &run{dirs: birth.Dirs, uids: b.UIDs, gids: b.GIDs}
-	s := &supervisor.Supervisor{Container: c, Bundle: b, Flatten: r.flatten, Started: birth.Started}
+	s := &supervisor.Supervisor{Container: c, Bundle: b, Events: events.Open(birth.Dirs), Flatten: r.flatten, Started: birth.Started}
 	if err := s.Listen(); err != nil {
 		return errors.Join(err, c.Close())
 	}

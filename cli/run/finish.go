@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/cgroup"
@@ -35,7 +36,12 @@ func finish(dirs state.Dirs, uids, gids idmap.Map, c *runtime.Container, ran, ke
 	if err = errors.Join(err, c.Delete(removeInside)); err != nil {
 		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}
-	return nil
+	return Tell(dirs, "destroy", &c.Record)
+}
+
+// Tell appends what happened to a container to the events.
+func Tell(dirs state.Dirs, action string, r *runtime.Record) error {
+	return events.Open(dirs).Append(events.Container(action, r.ID, runtime.NameOf(*r), r.Image, r.Labels, nil))
 }
 
 func removeVolume(dirs state.Dirs, name string, removeInside func(dir string) error) error {

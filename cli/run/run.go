@@ -21,6 +21,7 @@ import (
 
 	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/config"
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/image/store"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -144,7 +145,7 @@ func (r *run) container() (status int, err error) {
 func (r *run) foreground() (status int, err error) {
 	defer lockThread()() // the sandbox dies with the thread that forked it
 	record := r.record()
-	s := &supervisor.Supervisor{Foreground: true, Bundle: r.bundle(), Flatten: r.flatten}
+	s := &supervisor.Supervisor{Foreground: true, Bundle: r.bundle(), Events: events.Open(r.dirs), Flatten: r.flatten}
 	var stdio *supervisor.Stdio
 	var sandbox *stage.Sandbox
 	s.Narrate, s.Pause = r.narrator()
@@ -168,12 +169,12 @@ func (r *run) foreground() (status int, err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	saved, swept := make(chan error, 1), make(chan error, 1)
-	go func() { saved <- c.SaveBundle(s.Bundle) }() // while the sandbox starts, which mostly waits
+	go func() { saved <- errors.Join(Tell(r.dirs, "create", &record), c.SaveBundle(s.Bundle)) }() // while the sandbox starts, which mostly waits
 	go func() { swept <- r.sweep() }()
 	s.Started = func() { go forward(signals, s, r.SigProxy) }
 	status, ran, err = s.Run(sandbox, stdio)
 	if e := <-saved; e != nil {
-		fmt.Fprintf(os.Stderr, "minipod: warning: the container can't be started again: %v\n", e)
+		fmt.Fprintf(os.Stderr, "minipod: warning: note how the container was made: %v\n", e)
 	}
 	if e := <-swept; e != nil {
 		fmt.Fprintf(os.Stderr, "minipod: warning: clean up after a container that died: %v\n", e)
@@ -229,7 +230,7 @@ func (r *run) bundle() *runtime.Bundle {
 	return &runtime.Bundle{
 		Spec:    &specs.Spec{Process: &specs.Process{Terminal: r.TTY}},
 		Storage: r.storage, Fuse: r.fuse, Seccomp: r.seccomp, UIDs: r.uids, GIDs: r.gids, Reaper: r.Init,
-		Parent: r.Resources.CgroupParent, Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
+		Log: runtime.LogOptions(r.Log), Parent: r.Resources.CgroupParent, Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
 		Image: r.image.Config.Config,
 	}
 }

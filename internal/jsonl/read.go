@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 
+	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 )
 
@@ -34,6 +35,9 @@ func (s *Files) Read(do func(line []byte) error) error {
 func (s *Files) Follow(ctx context.Context, ended <-chan struct{}, do func(line []byte) error, idle func() error) error {
 	watch, err := linux.WatchDir(path.Dir(s.name))
 	gone := errors.Is(err, fs.ErrNotExist)
+	if errors.Is(err, linux.EMFILE) {
+		return hint.Wrap(err, "follow less at once, or allow more: sysctl fs.inotify.max_user_instances=1024")
+	}
 	if err != nil && !gone {
 		return err
 	}

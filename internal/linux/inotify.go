@@ -1,10 +1,10 @@
 package linux
 
 import (
-	"encoding/binary"
 	"io/fs"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,17 +33,17 @@ func WatchDir(dir string) (*Watch, error) {
 // Wait waits for a change since the last call. It answers os.ErrDeadlineExceeded once Wake was called, and fs.ErrNotExist once
 // the folder is gone, and no file that was in it is open any more. A change may be told twice, never less than once.
 func (w *Watch) Wait() error {
-	var events [4096]byte
+	var events [4096]byte // which the kernel fills with whole ones
 	n, err := w.f.Read(events[:])
 	if err != nil {
 		return err
 	}
-	for rest := events[:n]; len(rest) >= unix.SizeofInotifyEvent; {
-		mask, length := binary.NativeEndian.Uint32(rest[4:]), binary.NativeEndian.Uint32(rest[12:]) // struct inotify_event
-		if mask&unix.IN_IGNORED != 0 {                                                              // the watch went away with what it watched
+	for at := 0; at+unix.SizeofInotifyEvent <= n; {
+		event := (*unix.InotifyEvent)(unsafe.Pointer(&events[at]))
+		if event.Mask&unix.IN_IGNORED != 0 { // the watch went away with what it watched
 			return &os.PathError{Op: "watch", Path: w.dir, Err: fs.ErrNotExist}
 		}
-		rest = rest[min(unix.SizeofInotifyEvent+int(length), len(rest)):]
+		at += unix.SizeofInotifyEvent + int(event.Len)
 	}
 	return nil
 }
