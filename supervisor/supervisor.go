@@ -149,30 +149,31 @@ func (s *Supervisor) once(sandbox *stage.Sandbox, stdio *Stdio, ran *bool) (int,
 		_, waiting := sandbox.Wait()
 		return hint.ExitRuntime, errors.Join(err, waiting, stdio.Finish())
 	}
-	saved := s.running(sandbox, stdio)
+	told := s.running(sandbox, stdio)
 	status, err := s.watch(sandbox)
 	err = errors.Join(err, stdio.Finish())
-	if e := <-saved; e != nil && s.Foreground {
-		fmt.Fprintf(os.Stderr, "minipod: warning: the container ran, and ps did not know: %v\n", e)
-	}
+	<-told
 	return status, err
 }
 
-// running lets requests reach the command. The record is written beside: for ps, a container without its PID is one that has just started.
-func (s *Supervisor) running(sandbox *stage.Sandbox, stdio *Stdio) (saved chan error) {
+// running lets requests reach the command, and the world know. told is closed when all is written.
+func (s *Supervisor) running(sandbox *stage.Sandbox, stdio *Stdio) (told chan struct{}) {
 	s.mu.Lock()
 	s.sandbox, s.stdio = sandbox, stdio
 	s.mu.Unlock()
-	saved = make(chan error, 1)
+	if err := s.save(func(*runtime.Record) {}); err != nil && s.Foreground {
+		fmt.Fprintf(os.Stderr, "minipod: warning: the container runs, and ps does not know: %v\n", err)
+	}
+	told = make(chan struct{})
 	go func() {
-		saved <- s.save(func(*runtime.Record) {})
 		s.tell("start", nil)
+		close(told)
 	}()
 	if s.Started != nil {
 		s.Started()
 		s.Started = nil
 	}
-	return saved
+	return told
 }
 
 // watch waits for the end. The sandbox is reaped only when nobody can reach for it any more: its number is then anybody's.
