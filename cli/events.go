@@ -24,6 +24,15 @@ func (a *app) eventsVerb() *urfave.Command {
 	}
 }
 
+// happened appends to the events. That it can't be is no reason to fail: what happened has happened.
+func (a *app) happened(list ...events.Event) {
+	for _, e := range list {
+		if err := events.Open(a.dirs).Append(e); err != nil {
+			a.warn(err)
+		}
+	}
+}
+
 func (a *app) events(c *urfave.Context) error {
 	if err := checkArgs(c, 0, 0); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"codeberg.org/minipod/minipod/config"
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/image"
 	"codeberg.org/minipod/minipod/image/archive"
 	"codeberg.org/minipod/minipod/image/layer"
@@ -94,6 +95,7 @@ func (a *app) load(c *urfave.Context) error {
 		return err
 	}
 	for _, image := range loaded {
+		a.happened(events.Image("load", string(image.ID), string(image.ID)))
 		for _, name := range image.Names {
 			fmt.Fprintln(a.out, "Loaded image:", name.Familiar())
 		}
@@ -168,6 +170,7 @@ func (a *app) importTar(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	a.happened(events.Image("import", string(imported.ID), string(imported.ID)))
 	fmt.Fprintln(a.out, imported.ID)
 	return nil
 }

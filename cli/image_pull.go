@@ -8,6 +8,7 @@ import (
 	"golang.org/x/term"
 
 	"codeberg.org/minipod/minipod/config"
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/image"
 	"codeberg.org/minipod/minipod/image/layer"
 	"codeberg.org/minipod/minipod/image/store"
@@ -56,7 +57,7 @@ func (a *app) pull(c *urfave.Context) error {
 	}
 	quiet := c.Bool("quiet")
 	progress, finish := a.progress(quiet || explain != nil) // who listens to the story needs no bars in it
-	_, report, err := image.Pull(c.Context, images, name, image.PullOptions{
+	img, report, err := image.Pull(c.Context, images, name, image.PullOptions{
 		Platform: c.String("platform"), Config: settings, Layer: bounds, Progress: progress, Explain: explain,
 	})
 	finish()
@@ -66,6 +67,7 @@ func (a *app) pull(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	a.happened(events.Image("pull", string(img.ID), name.Familiar()))
 	if !quiet {
 		for _, line := range report.Lines() {
 			fmt.Fprintln(a.out, line)

@@ -7,6 +7,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"codeberg.org/minipod/minipod/config"
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/image/reference"
 	"codeberg.org/minipod/minipod/image/store"
 )
@@ -58,7 +59,11 @@ func (a *app) imageTag(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	return images.Tag(c.Context, name, img.Manifest)
+	if err := images.Tag(c.Context, name, img.Manifest); err != nil {
+		return err
+	}
+	a.happened(events.Image("tag", string(img.ID), name.Familiar()))
+	return nil
 }
 
 // parseName reads an image's name as the user's configuration completes it.
@@ -90,10 +95,20 @@ func (a *app) printRemoved(removed store.Removed) {
 	for _, name := range removed.Untagged {
 		fmt.Fprintln(a.out, "Untagged:", name)
 	}
+	a.tellRemoved(removed)
 	for _, id := range removed.Deleted {
 		fmt.Fprintln(a.out, "Deleted:", id)
 	}
 	a.tellDeferred(removed)
+}
+
+func (a *app) tellRemoved(removed store.Removed) {
+	for _, name := range removed.Untagged {
+		a.happened(events.Image("untag", fmt.Sprint(name), fmt.Sprint(name)))
+	}
+	for _, id := range removed.Deleted {
+		a.happened(events.Image("delete", fmt.Sprint(id), fmt.Sprint(id)))
+	}
 }
 
 func (a *app) tellDeferred(removed store.Removed) {
@@ -124,6 +139,7 @@ func (a *app) pruneImages(c *urfave.Context) (freed int64, err error) {
 	}
 	if len(removed.Untagged)+len(removed.Deleted) > 0 {
 		fmt.Fprintln(a.out, "Deleted Images:")
+		a.tellRemoved(removed)
 		for _, name := range removed.Untagged {
 			fmt.Fprintln(a.out, "untagged:", name)
 		}

@@ -7,6 +7,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/volume"
 )
 
@@ -74,6 +75,7 @@ func (a *app) volumeCreate(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	a.happened(events.Volume("create", v.Name, ""))
 	fmt.Fprintln(a.out, v.Name)
 	return nil
 }
@@ -131,6 +133,7 @@ func (a *app) volumeRemove(c *urfave.Context) error {
 		if err := a.volumes().Remove(name, users); err != nil {
 			return err
 		}
+		a.happened(events.Volume("destroy", name, ""))
 		fmt.Fprintln(a.out, name)
 		return nil
 	})
@@ -158,6 +161,9 @@ func (a *app) pruneVolumes(c *urfave.Context, all bool) (freed int64, err error)
 		return 0, err
 	}
 	removed, freed, err := a.volumes().Prune(func(v *volume.Volume) bool { return (all || v.Anonymous) && match(v) }, users)
+	for _, name := range removed {
+		a.happened(events.Volume("destroy", name, ""))
+	}
 	if len(removed) > 0 {
 		fmt.Fprintf(a.out, "Deleted Volumes:\n%s\n\n", strings.Join(removed, "\n"))
 	}
