@@ -62,7 +62,7 @@ func (a *Attached) Run() (status int, err error) {
 		return status, err
 	case <-detached:
 		a.conn.Close()
-		<-ended
+		_ = <-ended // that we closed it
 		return 0, ErrDetached
 	}
 }

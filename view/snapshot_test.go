@@ -96,28 +96,28 @@ const webNamespaces = "user=2000 mnt=2001 pid=2002 net=2003 ipc=2004 uts=2005 cg
 // `minipod exec`, and its FUSE; db has the host's network and is PID 1 itself. Beside them run a shell and a kernel thread.
 func web(t *testing.T) (Source, []Container) {
 	return fakeProc(t,
-			fake{1, 0, 1, "init", []string{"/sbin/init"}, nil, ""},
-			fake{2, 0, 1, "kthreadd", nil, nil, ""},
-			fake{90, 1, 50, "bash", []string{"bash"}, nil, ""},
-			fake{100, 90, 100, "minipod", []string{"minipod", "run", "--name", "web", "nginx"}, nil, ""},
-			fake{101, 100, 100, "minipod", []string{"minipod", "sandbox", "web"}, []int{1}, webNamespaces},
-			fake{105, 101, 102, "or) phan", []string{"orphan"}, []int{9}, webNamespaces},
-			fake{110, 101, 102, "nginx", []string{"/bin/nginx", "-g", "\x1b[2Jx"}, []int{5}, webNamespaces},
-			fake{111, 110, 103, "worker", []string{"worker"}, []int{6, 1}, webNamespaces + " pid=2009"},
-			fake{112, 110, 103, "zombie\x1b", nil, []int{7}, webNamespaces},
-			fake{115, 1, 104, "fuse-overlayfs", []string{"fuse-overlayfs"}, nil, "user=2000 mnt=2001"},
-			fake{116, 100, 104, "minipod", []string{"minipod", "run", "--name", "web", "nginx"}, nil, ""}, // the guard
-			fake{120, 90, 200, "minipod", []string{"/usr/bin/minipod", "exec", "web", "sh"}, nil, ""},
-			fake{121, 120, 201, "sh", []string{"sh"}, []int{12}, webNamespaces},
-			fake{200, 1, 300, "minipod", []string{"minipod", "--root", "/x", "run", "db"}, nil, ""},
-			fake{201, 200, 300, "数据库", []string{"数据库", "--端口=5432"}, []int{1}, "user=2100 mnt=2101 pid=2102 ipc=2104 uts=2105 cgroup=2106"},
-		), []Container{
-			{"web-id", "web", 101, 100},
-			{"db-id", "db", 201, 300},
-			{"gone-id", "gone", 999, 1},    // it ended just now
-			{"reused-id", "reused", 90, 7}, // and of this one, somebody has the number
-			{"created-id", "created", 0, 0},
-		}
+		fake{1, 0, 1, "init", []string{"/sbin/init"}, nil, ""},
+		fake{2, 0, 1, "kthreadd", nil, nil, ""},
+		fake{90, 1, 50, "bash", []string{"bash"}, nil, ""},
+		fake{100, 90, 100, "minipod", []string{"minipod", "run", "--name", "web", "nginx"}, nil, ""},
+		fake{101, 100, 100, "minipod", []string{"minipod", "sandbox", "web"}, []int{1}, webNamespaces},
+		fake{105, 101, 102, "or) phan", []string{"orphan"}, []int{9}, webNamespaces},
+		fake{110, 101, 102, "nginx", []string{"/bin/nginx", "-g", "\x1b[2Jx"}, []int{5}, webNamespaces},
+		fake{111, 110, 103, "worker", []string{"worker"}, []int{6, 1}, webNamespaces + " pid=2009"},
+		fake{112, 110, 103, "zombie\x1b", nil, []int{7}, webNamespaces},
+		fake{115, 1, 104, "fuse-overlayfs", []string{"fuse-overlayfs"}, nil, "user=2000 mnt=2001"},
+		fake{116, 100, 104, "minipod", []string{"minipod", "run", "--name", "web", "nginx"}, nil, ""}, // the guard
+		fake{120, 90, 200, "minipod", []string{"/usr/bin/minipod", "exec", "web", "sh"}, nil, ""},
+		fake{121, 120, 201, "sh", []string{"sh"}, []int{12}, webNamespaces},
+		fake{200, 1, 300, "minipod", []string{"minipod", "--root", "/x", "run", "db"}, nil, ""},
+		fake{201, 200, 300, "数据库", []string{"数据库", "--端口=5432"}, []int{1}, "user=2100 mnt=2101 pid=2102 ipc=2104 uts=2105 cgroup=2106"},
+	), []Container{
+		{"web-id", "web", 101, 100},
+		{"db-id", "db", 201, 300},
+		{"gone-id", "gone", 999, 1},    // it ended just now
+		{"reused-id", "reused", 90, 7}, // and of this one, somebody has the number
+		{"created-id", "created", 0, 0},
+	}
 }
 
 func read(t *testing.T, from Source, containers []Container) *Snapshot {
