@@ -30,6 +30,8 @@ type Supervisor struct {
 	Started    func() // called once, when the command first runs; may be nil
 
 	log      *logs.Writer
+	happened chan events.Event
+	recorded chan struct{} // closed when all that happened is recorded
 	group    *cgroup.Group // nil: it has none of its own
 	why      error         // why not
 	clients  *clients
@@ -50,6 +52,8 @@ type Supervisor struct {
 // attach: what it writes goes to its caller, through no hands but the kernel's.
 func (s *Supervisor) Listen() (err error) {
 	s.asked, s.over, s.exited = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s.happened, s.recorded = make(chan events.Event, 16), make(chan struct{})
+	go s.record()
 	if !s.Foreground || !s.Container.Remove {
 		s.clients = &clients{}
 		if !s.Bundle.Log.None {
@@ -149,31 +153,24 @@ func (s *Supervisor) once(sandbox *stage.Sandbox, stdio *Stdio, ran *bool) (int,
 		_, waiting := sandbox.Wait()
 		return hint.ExitRuntime, errors.Join(err, waiting, stdio.Finish())
 	}
-	told := s.running(sandbox, stdio)
+	s.running(sandbox, stdio)
 	status, err := s.watch(sandbox)
-	err = errors.Join(err, stdio.Finish())
-	<-told
-	return status, err
+	return status, errors.Join(err, stdio.Finish())
 }
 
-// running lets requests reach the command, and the world know. told is closed when all is written.
-func (s *Supervisor) running(sandbox *stage.Sandbox, stdio *Stdio) (told chan struct{}) {
+// running lets requests reach the command, and the world know.
+func (s *Supervisor) running(sandbox *stage.Sandbox, stdio *Stdio) {
 	s.mu.Lock()
 	s.sandbox, s.stdio = sandbox, stdio
 	s.mu.Unlock()
 	if err := s.save(func(*runtime.Record) {}); err != nil && s.Foreground {
 		fmt.Fprintf(os.Stderr, "minipod: warning: the container runs, and ps does not know: %v\n", err)
 	}
-	told = make(chan struct{})
-	go func() {
-		s.tell("start", nil)
-		close(told)
-	}()
+	s.tell("start", nil)
 	if s.Started != nil {
 		s.Started()
 		s.Started = nil
 	}
-	return told
 }
 
 // watch waits for the end. The sandbox is reaped only when nobody can reach for it any more: its number is then anybody's.
@@ -195,7 +192,7 @@ func (s *Supervisor) note(status int, err error, again bool) {
 	s.status = status
 	s.mu.Unlock()
 	killed := s.oomKilled()
-	_ = s.save(func(r *runtime.Record) {
+	change := func(r *runtime.Record) {
 		r.Status, r.PID, r.Birth, r.ExitCode, r.Finished, r.OOMKilled = runtime.StatusExited, 0, 0, status, time.Now(), killed
 		if err != nil {
 			r.Error = err.Error()
@@ -204,12 +201,22 @@ func (s *Supervisor) note(status int, err error, again bool) {
 			r.Status = runtime.StatusRestarting
 			r.Restarts++
 		}
-	})
+	}
+	if s.Container.Remove && !s.Kept() { // it is removed next
+		s.mu.Lock()
+		change(&s.Container.Record)
+		s.mu.Unlock()
+	} else {
+		_ = s.save(change)
+	}
 	if killed {
 		s.tell("oom", nil)
 	}
 	s.tell("die", map[string]string{"exitCode": strconv.Itoa(status)})
 }
+
+// Tell appends to the events what its caller has done with the container.
+func (s *Supervisor) Tell(action string) { s.tell(action, nil) }
 
 // tell appends to the events of this user's minipod. It is no reason to stop where that fails: events are for those who look.
 func (s *Supervisor) tell(action string, more map[string]string) {
@@ -219,8 +226,18 @@ func (s *Supervisor) tell(action string, more map[string]string) {
 	s.mu.Lock()
 	r := s.Container.Record
 	s.mu.Unlock()
-	if err := s.Events.Append(events.Container(action, r.ID, r.Name, r.Image, r.Labels, more)); err != nil && s.Foreground {
-		fmt.Fprintf(os.Stderr, "minipod: warning: %v\n", err)
+	e := events.Container(action, r.ID, r.Name, r.Image, r.Labels, more)
+	e.TimeNano = time.Now().UnixNano()
+	s.happened <- e
+}
+
+// record appends events in their order, beside whatever else there is to do.
+func (s *Supervisor) record() {
+	defer close(s.recorded)
+	for e := range s.happened {
+		if err := s.Events.Append(e); err != nil && s.Foreground {
+			fmt.Fprintf(os.Stderr, "minipod: warning: %v\n", err)
+		}
 	}
 }
 
@@ -289,7 +306,8 @@ func (s *Supervisor) Resize() {
 	}
 }
 
-// Close ends the supervision: everybody who waits or is attached is told. The container is the caller's to remove or to close after.
+// Close ends the supervision: everybody who waits or is attached is told. The container is the caller's to remove or to close after; by
+// Recorded, all that happened to it has been recorded.
 func (s *Supervisor) Close() error {
 	close(s.over)
 	s.listener.Close()
@@ -298,9 +316,13 @@ func (s *Supervisor) Close() error {
 		s.clients.end(reply{Status: &s.status})
 	}
 	s.calls.Wait()
+	close(s.happened)
 	err = errors.Join(err, s.removeGroup())
 	if s.log != nil {
 		err = errors.Join(err, s.log.Close())
 	}
 	return err
 }
+
+// Recorded waits until all that happened up to Close has been recorded.
+func (s *Supervisor) Recorded() { <-s.recorded }

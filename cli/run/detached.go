@@ -49,7 +49,7 @@ func (r *run) complete(c *runtime.Container) error {
 	if err := r.describe(c, b); err != nil {
 		return err
 	}
-	if err := c.SaveBundle(b); err != nil {
+	if err := r.saveBundle(c, b); err != nil {
 		return err
 	}
 	c.Ready = true
@@ -96,6 +96,7 @@ func supervise(birth *supervisor.Birth) error {
 	}
 	_, ran, err := s.Run(nil, nil)
 	ended := s.Close()
+	s.Recorded()
 	if !ran {
 		c.Error = err.Error()
 		return errors.Join(err, ended, c.Save(), c.Close())

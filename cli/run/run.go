@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -167,19 +168,52 @@ func (r *run) foreground() (status int, err error) {
 	if err := errors.Join(r.describe(c, s.Bundle), s.Listen()); err != nil {
 		return 0, abandon(err, sandbox)
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	saved, swept := make(chan error, 1), make(chan error, 1)
-	go func() { saved <- errors.Join(Tell(r.dirs, "create", &record), c.SaveBundle(s.Bundle)) }() // while the sandbox starts, which mostly waits
-	go func() { swept <- r.sweep() }()
+	s.Tell("create")
+	defer func() { err = errors.Join(err, s.Close()); s.Recorded() }()
+	written, swept := r.write(c, s.Bundle, quick), make(chan error, 1)
+	go func() { swept <- r.sweep() }() // while the sandbox starts, which mostly waits
 	s.Started = func() { go forward(signals, s, r.SigProxy) }
 	status, ran, err = s.Run(sandbox, stdio)
-	if e := <-saved; e != nil {
+	if e := written(s.Kept()); e != nil {
 		fmt.Fprintf(os.Stderr, "minipod: warning: note how the container was made: %v\n", e)
 	}
 	if e := <-swept; e != nil {
 		fmt.Fprintf(os.Stderr, "minipod: warning: clean up after a container that died: %v\n", e)
 	}
 	return status, err
+}
+
+// unnoticed is for how long nobody looks at a container that goes when it ends: most end sooner.
+const unnoticed = 100 * time.Millisecond
+
+// write writes the container's bundle beside the start; lazily where the container will probably be gone before anybody needs it. The
+// function that it returns waits for that; needed says that somebody does need it.
+func (r *run) write(c *runtime.Container, b *runtime.Bundle, lazily bool) (finish func(needed bool) error) {
+	written := make(chan error, 1)
+	wait := time.Duration(0)
+	if lazily {
+		wait = unnoticed
+	}
+	timer := time.AfterFunc(wait, func() { written <- r.saveBundle(c, b) })
+	return func(needed bool) error {
+		if !timer.Stop() {
+			return <-written
+		}
+		if needed {
+			return r.saveBundle(c, b)
+		}
+		return nil
+	}
+}
+
+func (r *run) saveBundle(c *runtime.Container, b *runtime.Bundle) error {
+	flags, err := json.Marshal(r.Run)
+	if err != nil {
+		return err
+	}
+	whole := *b
+	whole.Flags = flags
+	return c.SaveBundle(&whole)
 }
 
 // fork forks the sandbox.
@@ -237,10 +271,6 @@ func (r *run) bundle() *runtime.Bundle {
 
 // describe completes the bundle.
 func (r *run) describe(c *runtime.Container, b *runtime.Bundle) error {
-	var err error
-	if b.Flags, err = json.Marshal(r.Run); err != nil {
-		return err
-	}
 	mounts, err := r.mounts(c)
 	if err != nil {
 		return err
