@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,10 @@ import (
 
 // detached makes the container and, unless it is only to be created, leaves a supervisor behind that runs it. Its id is the answer.
 func (r *run) detached() error {
+	exists := func(name string) bool { _, err := os.Lstat(name); return err == nil }
+	if warning := logoutWarning(exists, cmp.Or(os.Getenv("USER"), os.Getenv("LOGNAME")), os.Geteuid()); warning != "" && !r.create {
+		fmt.Fprintf(os.Stderr, "minipod: warning: %s\n", warning)
+	}
 	swept := make(chan error, 1)
 	go func() { swept <- r.sweep() }()
 	c, err := r.make(r.record())
@@ -41,6 +46,16 @@ func (r *run) detached() error {
 		_, err = fmt.Println(record.ID)
 	}
 	return err
+}
+
+// logoutWarning says, before a container is left behind, that systemd ends it with the user's last session; "" where it does not. It
+// does so to what is below the user's own manager, and that is where the container's group is.
+func logoutWarning(exists func(name string) bool, user string, uid int) string {
+	switch {
+	case user == "", !exists("/run/systemd/system"), !exists(fmt.Sprintf("/run/user/%d/systemd", uid)), exists("/var/lib/systemd/linger/" + user):
+		return ""
+	}
+	return "the container ends when you log out of your last session: sudo loginctl enable-linger " + user + " lets it run on"
 }
 
 // complete makes the container one that any command can start.
