@@ -29,14 +29,24 @@ func environment(home string) []string {
 
 func dataFolder(home string) string { return filepath.Join(home, ".local/share/minipod") }
 
-// removeAll removes a test's home: first what belongs to subordinate ids, by minipod itself, then the rest.
+// removeAll removes a test's home: first the containers that a failed test left running, and what belongs to subordinate ids, by
+// minipod itself, then the rest.
 func removeAll(home string) error {
-	cmd := exec.Command("minipod", "image", "prune", "--all", "--force")
-	cmd.Env = append(os.Environ(), environment(home)...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
+	minipod := func(args ...string) ([]byte, error) {
+		cmd := exec.Command("minipod", args...)
+		cmd.Env = append(os.Environ(), environment(home)...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+		return out, err
 	}
+	out, err := minipod("ps", "-aq", "--no-trunc")
+	if ids := strings.Fields(string(out)); err == nil && len(ids) > 0 {
+		_, err = minipod(append([]string{"rm", "-f"}, ids...)...)
+	}
+	_, pruned := minipod("image", "prune", "--all", "--force")
+	err = errors.Join(err, pruned)
 	// overlay's work folder has mode 000; a failed test may have left one.
 	_ = filepath.WalkDir(dataFolder(home), func(dir string, d fs.DirEntry, _ error) error {
 		if d != nil && d.IsDir() {

@@ -159,7 +159,7 @@ func (a *app) startContainers(c *urfave.Context) error {
 		return errors.Join(err, spawned.Abandon())
 	}
 	if err := spawned.Go(); err != nil {
-		return hint.Exit(err, hint.ExitStatus(err, exitFailure))
+		return hint.Exit(err, exitFailure) // docker's: there was no command whose status it could be
 	}
 	return a.follow(attached, r, true)
 }
@@ -170,13 +170,28 @@ func (a *app) startContainer(r runtime.Record) error {
 		return nil
 	}
 	held, err := runtime.Adopt(a.dirs, r)
-	if errors.Is(err, runtime.ErrRunning) { // somebody was faster
-		return nil
+	if errors.Is(err, runtime.ErrRunning) {
+		return a.busy(r, err)
 	}
 	if err != nil {
 		return err
 	}
-	return run.Leave(a.dirs, held)
+	if err := run.Leave(a.dirs, held); err != nil {
+		return hint.Exit(err, exitFailure) // docker's, whatever the reason
+	}
+	return nil
+}
+
+// busy is the error of what takes a container that does not run, where somebody holds it: none if somebody else has started it.
+func (a *app) busy(r runtime.Record, err error) error {
+	now, e := runtime.Find(a.dirs, r.ID)
+	switch {
+	case e != nil:
+		return e
+	case now.Live():
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("start container %s: another command works with it: %w", r.Name, err), "try again")
 }
 
 func stopOptions(c *urfave.Context) (o supervisor.StopOptions, err error) {

@@ -11,6 +11,7 @@ import (
 
 	"codeberg.org/minipod/minipod/cli/run"
 	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/supervisor"
 	"codeberg.org/minipod/minipod/volume"
 )
 
@@ -180,8 +181,8 @@ func (a *app) rm(c *urfave.Context) error {
 }
 
 func (a *app) removeContainer(r runtime.Record, force, volumes bool) error {
-	if force && r.Live() {
-		if err := runtime.Kill(a.dirs, r); err != nil {
+	if force && r.Status != runtime.StatusExited {
+		if err := supervisor.Kill(a.dirs, r); err != nil {
 			return fmt.Errorf("kill container %s: %w", r.Name, err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -324,15 +323,9 @@ func isID(name string) bool {
 }
 
 func read(dir string) (Record, error) {
-	var r Record
-	if err := state.ReadJSON(filepath.Join(dir, "record.json"), &r); err != nil {
+	r, err := readRecord(dir)
+	if err != nil || r.Status == StatusExited || r.Status == StatusCreated && r.Ready {
 		return r, err
-	}
-	if r.Version != 1 {
-		return r, fmt.Errorf("record version %d is not ours to read", r.Version)
-	}
-	if r.Status == StatusExited || r.Status == StatusCreated && r.Ready {
-		return r, nil
 	}
 	lock, err := state.TryLockThere(filepath.Join(dir, "lock"))
 	if errors.Is(err, state.ErrLocked) {
@@ -346,6 +339,14 @@ func read(dir string) (Record, error) {
 	}
 	r.Status, r.PID = StatusExited, 0
 	return r, lock.Unlock()
+}
+
+func readRecord(dir string) (r Record, err error) {
+	err = state.ReadJSON(filepath.Join(dir, "record.json"), &r)
+	if err == nil && r.Version != 1 {
+		err = fmt.Errorf("record version %d is not ours to read", r.Version)
+	}
+	return r, err
 }
 
 // Find returns the container of that name, id, or unique beginning of an id.
@@ -370,45 +371,6 @@ func Find(dirs state.Dirs, nameOrID string) (Record, error) {
 		return Record{}, hint.Wrap(fmt.Errorf("%w: %s", ErrNotFound, nameOrID), "list them: minipod ps -a")
 	}
 	return Record{}, hint.Wrap(fmt.Errorf("%d containers have ids that begin with %s", len(found), nameOrID), "write more of the id")
-}
-
-// Adopt takes over a container that nobody supervises, to remove it. ErrRunning says that somebody does.
-func Adopt(dirs state.Dirs, r Record) (*Container, error) {
-	if r.Version > 1 {
-		return nil, hint.Wrap(fmt.Errorf("container %s was made by a newer minipod (record version %d)", r.Name, r.Version), "use that version to remove it")
-	}
-	c := &Container{Record: r, Dir: filepath.Join(dirs.Containers(), r.ID), dirs: dirs}
-	lock, err := state.TryLockThere(filepath.Join(c.Dir, "lock"))
-	if errors.Is(err, state.ErrLocked) {
-		return nil, hint.Wrap(fmt.Errorf("%w: %s", ErrRunning, r.Name), "end it first, or force: minipod rm -f "+r.Name)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, r.Name)
-	}
-	c.lock = lock
-	return c, err
-}
-
-// Kill ends a container by force, whatever state its supervisor is in: it kills the supervisor, and with it the kernel kills PID 1. It
-// returns when nobody holds the container any more.
-func Kill(dirs state.Dirs, r Record) error {
-	err := linux.KillProcess(r.Supervisor, r.SupervisorBirth, syscall.SIGKILL)
-	if err != nil && !errors.Is(err, syscall.ESRCH) {
-		return err
-	}
-	return AwaitRelease(dirs, r)
-}
-
-// AwaitRelease waits until nobody holds the container. One that is gone altogether is no error.
-func AwaitRelease(dirs state.Dirs, r Record) error {
-	lock, err := state.LockThere(filepath.Join(dirs.Containers(), r.ID, "lock"))
-	if errors.Is(err, fs.ErrNotExist) { // --rm
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return lock.Unlock()
 }
 
 // Sweep puts in order what dead supervisors left. remove is called with each folder of a container with --rm, or that was never ready
@@ -461,9 +423,12 @@ func settle(dirs state.Dirs, r Record, bury func(Record) error) error {
 	if err != nil {
 		return nil //nolint:nilerr // somebody else is at it, or it is gone: either way it is no orphan any more
 	}
-	r.Error = killedSupervisor
-	err = bury(r)
-	c.Status, c.PID, c.Birth, c.ExitCode, c.Finished, c.Error, c.Cgroup = StatusExited, 0, 0, 137, time.Now(), killedSupervisor, ""
+	if !c.Live() { // somebody else was faster
+		return c.Close()
+	}
+	c.Error = killedSupervisor
+	err = bury(c.Record)
+	c.Status, c.PID, c.Birth, c.ExitCode, c.Finished, c.Cgroup = StatusExited, 0, 0, 137, time.Now(), ""
 	return errors.Join(err, c.Save(), c.Close())
 }
 

@@ -20,9 +20,9 @@ type ExecOptions struct {
 	Privileged bool        // every capability that the container's user namespace has
 }
 
-// Exec runs a command in a container that this process supervises, with the container's own limits, and returns when it executes. With
+// Exec runs a command in a container, held by Sandbox.Hold, that this process supervises, with the container's own limits, and returns when it executes. With
 // a terminal it returns its master, too. The caller waits for the child and closes the terminal.
-func Exec(sandbox *stage.Sandbox, b *Bundle, o ExecOptions) (*linux.Child, *os.File, error) {
+func Exec(inside *stage.Held, b *Bundle, o ExecOptions) (*linux.Child, *os.File, error) {
 	plan, err := planOf(b.Spec, b.UIDs, b.GIDs)
 	if err != nil {
 		return nil, nil, err
@@ -43,7 +43,7 @@ func Exec(sandbox *stage.Sandbox, b *Bundle, o ExecOptions) (*linux.Child, *os.F
 		p.Bounding, p.Capabilities = ^uint64(0), ^uint64(0)>>(63-linux.LastCapability())
 	}
 	return stage.Enter(stage.Entry{
-		PID: sandbox.PID, Namespaces: sandbox.Namespaces, Cgroup: o.Cgroup, Process: p, Stdio: o.Stdio, Terminal: o.Terminal,
+		Sandbox: inside, Cgroup: o.Cgroup, Process: p, Stdio: o.Stdio, Terminal: o.Terminal,
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -27,6 +28,8 @@ type Config struct {
 	Stdio   [3]*os.File
 	Cgroup  *os.File       // the container's group, that it is born in; nil: ours
 	Sandbox *stage.Sandbox // forked beforehand; nil: Start forks it
+
+	Record sync.Locker // held while the container's record changes; nil: nobody else sees it
 
 	Narrate func(stage.Event)       // nil: quiet
 	Pause   func(stage.Event) error // nil: don't wait
@@ -68,6 +71,10 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 	birth, err := linux.StartTime(sandbox.PID) // of our own child, which we have not waited for: its number is its own
 	if err != nil {
 		return sandbox, err
+	}
+	if cfg.Record != nil {
+		cfg.Record.Lock()
+		defer cfg.Record.Unlock()
 	}
 	c.Status, c.PID, c.Birth, c.Started, c.Finished, c.Error = StatusRunning, sandbox.PID, birth, time.Now(), time.Time{}, ""
 	return sandbox, nil
@@ -217,12 +224,16 @@ func (c *Container) reuseTree(plan *stage.Plan) error {
 		plan.Rootfs.Mounts[i].Fill = false
 	}
 	plan.Rootfs.Volatile = false
-	work := filepath.Join(c.Dir, "work")
-	mark := filepath.Join(work, "work", "incompat", "volatile")
-	if err := os.Chmod(filepath.Join(work, "work"), 0o700); err != nil && !errors.Is(err, fs.ErrNotExist) { // overlay makes it with mode 0
-		return fmt.Errorf("take up the container's folders: %w", err)
+	dir := filepath.Join(c.Dir, "work")
+	for _, name := range []string{"work", "incompat"} { // which overlay makes with mode 0
+		dir = filepath.Join(dir, name)
+		if err := os.Chmod(dir, 0o700); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("take up the container's folders: %w", err)
+		}
 	}
-	if err := os.Remove(mark); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := RemoveTree(filepath.Join(dir, "volatile")); err != nil {
 		return fmt.Errorf("take up the container's folders: %w", err)
 	}
 	return nil

@@ -58,9 +58,18 @@ func (p *Peer) ask(r any, files ...*os.File) (*linux.Socket, []*os.File, error) 
 	if err != nil {
 		return nil, nil, err
 	}
+	passed, err := p.hear(s, r, files...)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, passed, nil
+}
+
+func (p *Peer) hear(s *linux.Socket, r any, files ...*os.File) ([]*os.File, error) {
 	var answer reply
 	var passed []*os.File
-	if err = sendJSON(s, r, files...); err == nil || errors.Is(err, syscall.EPIPE) {
+	err := sendJSON(s, r, files...)
+	if err == nil || errors.Is(err, syscall.EPIPE) {
 		passed, err = receiveJSON(s, &answer)
 	}
 	if err == nil {
@@ -71,17 +80,24 @@ func (p *Peer) ask(r any, files ...*os.File) (*linux.Socket, []*os.File, error) 
 	}
 	if err != nil {
 		closeAll(passed)
-		return nil, nil, errors.Join(err, s.Close())
+		return nil, err
 	}
-	return s, passed, nil
+	return passed, nil
 }
 
 func (p *Peer) do(r request) error {
-	s, _, err := p.ask(r)
+	s, err := p.connect()
 	if err != nil {
 		return err
 	}
-	return s.Close()
+	return p.over(s, r)
+}
+
+// over does what needs no more than an answer over a connection, and closes it.
+func (p *Peer) over(s *linux.Socket, r request) error {
+	passed, err := p.hear(s, r)
+	closeAll(passed)
+	return errors.Join(err, s.Close())
 }
 
 // Signal sends a signal to the container's command.
@@ -94,13 +110,43 @@ type StopOptions struct {
 	Keep    bool           // keep it, though it has --rm: it is started again
 }
 
-// Stop ends the container, and returns when its supervisor has let go of it. One that does not run is no error.
+// Stop ends the container, and returns when its supervisor is gone. One that does not run is no error.
 func (p *Peer) Stop(o StopOptions) error {
-	err := p.do(request{Op: opStop, Signal: int(o.Signal), Timeout: o.Timeout, Keep: o.Keep})
-	if err != nil && !errors.Is(err, ErrNotRunning) {
+	s, err := p.connect()
+	if errors.Is(err, ErrNotRunning) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	return runtime.AwaitRelease(p.dirs, p.record)
+	// Whoever listens wrote itself down before; and somebody may start the container again as soon as it has ended.
+	now, unknown := runtime.Reread(p.dirs, p.record.ID)
+	err = p.over(s, request{Op: opStop, Signal: int(o.Signal), Timeout: o.Timeout, Keep: o.Keep})
+	if err != nil && !errors.Is(err, ErrNotRunning) || unknown != nil {
+		return err
+	}
+	return runtime.AwaitSupervisor(now)
+}
+
+// Kill ends a container by force: see runtime.Kill. Whom a damaged record does not name, the socket does.
+func Kill(dirs state.Dirs, r runtime.Record) error {
+	if r.Supervisor == 0 {
+		s, err := Of(dirs, r).connect()
+		if errors.Is(err, ErrNotRunning) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		if r.Supervisor, err = s.Listener(); err != nil {
+			return err
+		}
+		if r.SupervisorBirth, err = linux.StartTime(r.Supervisor); err != nil {
+			return err
+		}
+	}
+	return runtime.Kill(r)
 }
 
 // Pause freezes all of the container's processes, and Unpause lets them go on.

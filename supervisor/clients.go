@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/logs"
@@ -15,21 +16,29 @@ import (
 type clients struct {
 	mu      sync.Mutex
 	list    []*linux.Socket
-	stdin   *os.File // of the command, or nil
-	console *os.File // its terminal, or nil
-	gone    bool     // nobody may come any more
+	stdin   *os.File      // of the command, or nil
+	console *os.File      // its terminal, or nil
+	gone    bool          // nobody may come any more
+	slow    *linux.Socket // whom output waits for
+	hurried bool          // it waits no longer than a second
 
 	sending sync.Mutex // one chunk at a time, so that all see the same order
 }
 
-// attach adds a caller. It answers false where the container has ended.
+// attach tells a caller that it is attached, and adds it: from its answer on it gets all output. It answers false where the container
+// has ended, or the caller has left.
 func (c *clients) attach(s *linux.Socket) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.gone {
-		c.list = append(c.list, s)
+	if c.gone {
+		_ = sendJSON(s, failed(errNotRunning))
+		return false
 	}
-	return !c.gone
+	if sendJSON(s, reply{}) != nil {
+		return false
+	}
+	c.list = append(c.list, s)
+	return true
 }
 
 func (c *clients) detach(s *linux.Socket) {
@@ -63,11 +72,48 @@ func (c *clients) output(stream logs.Stream, chunk []byte) {
 		n := min(len(chunk), linux.MaxRecord-1)
 		record := append([]byte{kind}, chunk[:n]...)
 		for _, s := range list {
-			if s.Send(record) != nil { // it left
+			if c.send(s, record) != nil { // it left, or does not read
 				c.detach(s)
+				s.Close()
 			}
 		}
 		chunk = chunk[n:]
+	}
+}
+
+// send waits for as long as it takes, until hurry is called.
+func (c *clients) send(s *linux.Socket, record []byte) error {
+	c.mu.Lock()
+	c.slow = s
+	err := s.SetWriteDeadline(c.limit())
+	c.mu.Unlock()
+	if err == nil {
+		err = s.Send(record)
+	}
+	c.mu.Lock()
+	c.slow = nil
+	c.mu.Unlock()
+	return err
+}
+
+func (c *clients) limit() time.Time {
+	if !c.hurried {
+		return time.Time{}
+	}
+	return time.Now().Add(time.Second)
+}
+
+// hurry gives up on somebody who does not read, now that the command has ended and there is nothing to slow down any more. With false
+// all have their time again.
+func (c *clients) hurry(yes bool) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hurried = yes
+	if yes && c.slow != nil {
+		_ = c.slow.SetWriteDeadline(time.Now())
 	}
 }
 
@@ -110,18 +156,14 @@ func (c *clients) end(r reply) {
 	list := c.list
 	c.list = nil
 	c.mu.Unlock()
+	var all sync.WaitGroup
 	for _, s := range list {
-		_ = s.Send(append([]byte{frameExit}, data...))
-		s.Close()
+		all.Go(func() {
+			if s.SetWriteDeadline(time.Now().Add(time.Second)) == nil { // it may not read
+				_ = s.Send(append([]byte{frameExit}, data...))
+			}
+			s.Close()
+		})
 	}
-}
-
-// drop ends all connections at once, so that nobody waits for one who does not read.
-func (c *clients) drop() {
-	if c == nil {
-		return
-	}
-	for _, s := range c.all() {
-		s.Close()
-	}
+	all.Wait()
 }

@@ -16,15 +16,19 @@ import (
 // makeGroup makes the container's cgroup for another start, and opens it; nil is none. That there is none is an error only where a limit
 // needs one.
 func (s *Supervisor) makeGroup() (*os.File, error) {
-	resources := s.Bundle.Spec.Linux.Resources
+	s.mu.Lock()
+	b, group, name := s.Bundle, s.group, s.Container.Name
+	s.mu.Unlock()
 	var err error
-	if s.group != nil { // the kernel's counts begin again
-		err = s.group.Renew(resources)
+	if group != nil { // the kernel's counts begin again
+		err = group.Renew(b.Spec.Linux.Resources)
 	} else {
-		s.group, err = cgroup.New(cgroup.Options{
-			ID: s.Container.ID, Description: "minipod container " + s.Container.Name, Parent: s.Bundle.Parent, Resources: resources,
+		group, err = cgroup.New(cgroup.Options{
+			ID: s.Container.ID, Description: "minipod container " + name, Parent: b.Parent, Resources: b.Spec.Linux.Resources,
 		})
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if errors.Is(err, cgroup.ErrUnavailable) {
 		s.why = err
 		return nil, nil
@@ -32,10 +36,8 @@ func (s *Supervisor) makeGroup() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	s.Container.Cgroup = s.group.Path
-	s.mu.Unlock()
-	return s.group.Open()
+	s.group, s.Container.Cgroup = group, group.Path
+	return group.Open()
 }
 
 func (s *Supervisor) removeGroup() error {

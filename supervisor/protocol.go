@@ -47,7 +47,7 @@ type request struct {
 type reply struct {
 	Error  string        `json:",omitempty"`
 	Hint   string        `json:",omitempty"`
-	Exit   int           `json:",omitempty"` // the status to exit with, where Error is set
+	Exit   int           `json:",omitempty"` // the status that Error asks for, if any
 	Errno  syscall.Errno `json:",omitempty"`
 	Status *int          `json:",omitempty"` // the command's
 
@@ -66,7 +66,7 @@ type ExecRequest struct {
 
 // failed turns an error into a reply.
 func failed(err error) reply {
-	r := reply{Error: err.Error(), Hint: hint.Of(err), Exit: hint.ExitStatus(err, hint.ExitRuntime)}
+	r := reply{Error: err.Error(), Hint: hint.Of(err), Exit: hint.ExitStatus(err, 0)}
 	errors.As(err, &r.Errno)
 	r.NotRunning = errors.Is(err, errNotRunning)
 	return r
@@ -81,7 +81,10 @@ func (r *reply) err() error {
 	if r.Hint != "" {
 		err = hint.Wrap(err, r.Hint)
 	}
-	return hint.Exit(err, r.Exit)
+	if r.Exit != 0 {
+		err = hint.Exit(err, r.Exit)
+	}
+	return err
 }
 
 // A remoteError is an error of another process of ours. It unwraps to the errno of the call that the kernel refused.

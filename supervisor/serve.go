@@ -13,6 +13,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/runtime/stage"
 )
 
 var errNotRunning = errors.New("the container is not running")
@@ -21,10 +22,14 @@ var errNotRunning = errors.New("the container is not running")
 func (s *Supervisor) serve() {
 	for {
 		caller, err := s.listener.Accept()
-		if err != nil {
+		switch {
+		case err != nil && s.isOver():
 			return
+		case err != nil: // no descriptor is left, say: they come back, and nobody could end a container that does not listen
+			time.Sleep(10 * time.Millisecond)
+		default:
+			s.calls.Go(func() { s.answer(caller) })
 		}
-		s.calls.Go(func() { s.answer(caller) })
 	}
 }
 
@@ -34,8 +39,7 @@ func (s *Supervisor) answer(caller *linux.Socket) {
 	if uid, err := caller.Peer(); err != nil || int(uid) != os.Geteuid() && uid != 0 {
 		return
 	}
-	var r request
-	files, err := receiveJSON(caller, &r)
+	r, files, err := s.hear(caller)
 	if err != nil {
 		return
 	}
@@ -49,10 +53,47 @@ func (s *Supervisor) answer(caller *linux.Socket) {
 		s.wait(caller)
 	default:
 		answer := reply{}
-		if err := s.do(&r); err != nil {
+		if err := s.do(r); err != nil {
 			answer = failed(err)
 		}
 		_ = sendJSON(caller, answer) // who does not wait for it does not get it
+	}
+}
+
+// tongueTied is how long a caller may take to say what it wants.
+const tongueTied = 10 * time.Second
+
+// hear receives a caller's request. Neither a caller that says nothing, nor many of them, keep us from our own end.
+func (s *Supervisor) hear(caller *linux.Socket) (*request, []*os.File, error) {
+	s.mu.Lock()
+	s.silent[caller] = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.silent, caller)
+		s.mu.Unlock()
+	}()
+	if s.isOver() {
+		return nil, nil, errGone
+	}
+	var r request
+	err := caller.SetReadDeadline(time.Now().Add(tongueTied))
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := receiveJSON(caller, &r)
+	if err == nil {
+		err = caller.SetReadDeadline(time.Time{})
+	}
+	return &r, files, err
+}
+
+func (s *Supervisor) isOver() bool {
+	select {
+	case <-s.over:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -60,11 +101,7 @@ func (s *Supervisor) answer(caller *linux.Socket) {
 func (s *Supervisor) do(r *request) error {
 	switch r.Op {
 	case opSignal:
-		sig := syscall.Signal(r.Signal)
-		if sig == syscall.SIGKILL || r.Signal == s.Bundle.StopSignal {
-			s.ask(false)
-		}
-		err := s.Signal(sig)
+		err := s.Signal(syscall.Signal(r.Signal))
 		if err == nil {
 			s.tell("kill", map[string]string{"signal": strconv.Itoa(r.Signal)})
 		}
@@ -93,30 +130,26 @@ func (s *Supervisor) do(r *request) error {
 	return fmt.Errorf("the supervisor does not know how to %q: it was started by another version of minipod", r.Op)
 }
 
-// stop asks the command to end, and kills it where it does not. It returns when the command has ended.
+// stop asks the command to end, and kills it where it does not. It returns when the command has ended, and its end is written down.
 func (s *Supervisor) stop(r *request) error {
 	s.ask(r.Keep)
 	if err := s.thaw(); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	exited := s.exited
-	s.mu.Unlock()
-	sig := syscall.Signal(s.Bundle.StopSignal)
+	b := s.bundle()
+	sig := syscall.Signal(b.StopSignal)
 	if r.Signal != 0 {
 		sig = syscall.Signal(r.Signal)
 	}
-	timeout := s.Bundle.StopTimeout
+	timeout := b.StopTimeout
 	if r.Timeout != nil {
 		timeout = *r.Timeout
 	}
 	if timeout == 0 {
 		sig = syscall.SIGKILL
 	}
-	if err := s.Signal(sig); errors.Is(err, errNotRunning) || errors.Is(err, syscall.ESRCH) { // between two starts, or just over
-		<-s.over
-		return nil
-	} else if err != nil {
+	life, err := s.deliver(sig)
+	if err != nil || life == nil {
 		return err
 	}
 	var late <-chan time.Time
@@ -126,12 +159,12 @@ func (s *Supervisor) stop(r *request) error {
 		late = timer.C
 	}
 	select {
-	case <-exited:
+	case <-life.ended:
 	case <-late:
-		if err := s.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, errNotRunning) && !errors.Is(err, syscall.ESRCH) {
+		if _, err := s.deliver(syscall.SIGKILL); err != nil {
 			return err
 		}
-		<-exited
+		<-life.ended
 	}
 	return nil
 }
@@ -139,23 +172,24 @@ func (s *Supervisor) stop(r *request) error {
 // wait tells the exit status of the command that runs now.
 func (s *Supervisor) wait(caller *linux.Socket) {
 	s.mu.Lock()
-	exited := s.exited
+	life := s.life
 	s.mu.Unlock()
 	left := make(chan struct{})
 	go func() { // a caller that was interrupted waits for nothing
-		_, _, _ = caller.Receive(make([]byte, 1))
+		_, files, _ := caller.Receive(make([]byte, 1))
+		closeAll(files)
 		close(left)
 	}()
+	var answer reply
 	select {
-	case <-exited:
-	case <-s.over:
+	case <-life.ended:
+		answer.Status = &life.status
 	case <-left:
 		return
+	case <-s.over: // it waited for a start that did not come
+		answer = failed(errNotRunning)
 	}
-	s.mu.Lock()
-	status := s.status
-	s.mu.Unlock()
-	_ = sendJSON(caller, reply{Status: &status})
+	_ = sendJSON(caller, answer)
 }
 
 // attach connects a caller with the command's stdin, stdout and stderr, until one of them ends.
@@ -164,11 +198,7 @@ func (s *Supervisor) attach(caller *linux.Socket, stdin bool) {
 		_ = sendJSON(caller, failed(hint.Wrap(errors.New("it runs in the foreground with --rm: its output is its caller's alone"), "run it with -d, or without --rm")))
 		return
 	}
-	if sendJSON(caller, reply{}) != nil {
-		return
-	}
 	if !s.clients.attach(caller) {
-		_ = sendJSON(caller, failed(errNotRunning))
 		return
 	}
 	defer s.clients.detach(caller)
@@ -218,26 +248,58 @@ func (s *Supervisor) exec(caller *linux.Socket, files []*os.File) {
 }
 
 func (s *Supervisor) execute(files []*os.File) (*linux.Child, *os.File, error) {
+	e, err := readExec(files)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := runtime.ExecOptions{
+		Args: e.Args, Env: e.Env, Workdir: e.Workdir, User: e.User, Terminal: e.Terminal, Privileged: e.Privileged,
+	}
+	if !e.Terminal {
+		o.Stdio = [3]*os.File(files[1:])
+	}
+	inside, b, err := s.enterable(&o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer inside.Close()
+	if o.Cgroup != nil {
+		defer o.Cgroup.Close()
+	}
+	return runtime.Exec(inside, b, o)
+}
+
+// readExec reads what is to be run, in the first of the files.
+func readExec(files []*os.File) (*ExecRequest, error) {
 	if len(files) == 0 {
-		return nil, nil, errors.New("the request is not complete")
+		return nil, errNotComplete
+	}
+	info, err := files[0].Stat()
+	if err == nil && !info.Mode().IsRegular() { // whose reader could wait for ever
+		err = errNotComplete
+	}
+	if err != nil {
+		return nil, err
 	}
 	var e ExecRequest
 	data, err := io.ReadAll(io.LimitReader(files[0], 16<<20))
 	if err == nil {
 		err = json.Unmarshal(data, &e)
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the request: %w", err)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the request: %w", err)
+	case len(e.Args) == 0, !e.Terminal && len(files) != 4:
+		return nil, errNotComplete
 	}
-	o := runtime.ExecOptions{
-		Args: e.Args, Env: e.Env, Workdir: e.Workdir, User: e.User, Terminal: e.Terminal, Privileged: e.Privileged,
-	}
-	if !e.Terminal {
-		if len(files) != 4 {
-			return nil, nil, errors.New("the request is not complete")
-		}
-		o.Stdio = [3]*os.File(files[1:])
-	}
+	return &e, nil
+}
+
+var errNotComplete = errors.New("the request is not complete")
+
+// enterable takes hold of the container that runs now. What comes after may take as long as the container likes (its programs lie on its
+// own file systems), and so is done without our lock, which its end needs.
+func (s *Supervisor) enterable(o *runtime.ExecOptions) (*stage.Held, *runtime.Bundle, error) {
 	s.mu.Lock() // as long as PID 1 is not reaped its number is its own
 	defer s.mu.Unlock()
 	switch {
@@ -246,13 +308,16 @@ func (s *Supervisor) execute(files []*os.File) (*linux.Child, *os.File, error) {
 	case s.Container.Status == runtime.StatusPaused:
 		return nil, nil, hint.Wrap(errors.New("the container is paused"), "let it go on: minipod unpause "+s.Container.Name)
 	}
+	inside, err := s.sandbox.Hold()
+	if err != nil {
+		return nil, nil, err
+	}
 	if s.group != nil {
 		if o.Cgroup, err = s.group.Open(); err != nil {
-			return nil, nil, err
+			return nil, nil, errors.Join(err, inside.Close())
 		}
-		defer o.Cgroup.Close()
 	}
-	return runtime.Exec(s.sandbox, s.Bundle, o)
+	return inside, s.Bundle, nil
 }
 
 func (s *Supervisor) rename(name string) error {

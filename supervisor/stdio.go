@@ -206,9 +206,10 @@ func (s *Stdio) Finish() error {
 		c.Stop()
 	}
 	// Somebody who is attached and does not read would have us wait for ever; by now there is nothing to slow down any more.
-	impatient := time.AfterFunc(5*time.Second, s.o.Clients.drop)
+	impatient := time.AfterFunc(5*time.Second, func() { s.o.Clients.hurry(true) })
 	s.copies.Wait()
 	impatient.Stop()
+	s.o.Clients.hurry(false)
 	if s.stdin != nil && s.stdin != s.console {
 		s.stdin.Close()
 	}

@@ -37,21 +37,32 @@ type Supervisor struct {
 	clients  *clients
 	listener *linux.Socket
 	calls    sync.WaitGroup // requests that are being answered
+	asked    chan struct{}  // closed when somebody asked for the end
+	over     chan struct{}  // closed when all is over
 
-	mu      sync.Mutex // of what follows, and of Container.Record
+	mu      sync.Mutex             // of what follows, of Bundle, and of Container.Record
+	silent  map[*linux.Socket]bool // callers who have not said yet what they want
 	sandbox *stage.Sandbox
 	stdio   *Stdio
-	asked   chan struct{} // closed when somebody asked for the end
-	keep    bool          // that was for a restart: --rm does not count
-	exited  chan struct{} // closed when the command that runs now has ended
-	over    chan struct{} // closed when all is over
+	began   chan struct{} // closed when sandbox is set
+	life    *life         // of the command that runs now, or is about to
+	keep    bool          // the end was asked for to start again: --rm does not count
 	status  int           // of the last command that ended
 }
+
+// A life is one start of the command.
+type life struct {
+	ended  chan struct{} // closed then
+	status int           // how
+}
+
+func newLife() *life { return &life{ended: make(chan struct{})} }
 
 // Listen makes the container ready to be asked. A container in the foreground that is removed at its end has no log, and nobody can
 // attach: what it writes goes to its caller, through no hands but the kernel's.
 func (s *Supervisor) Listen() (err error) {
-	s.asked, s.over, s.exited = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s.asked, s.over, s.began = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s.life, s.silent = newLife(), map[*linux.Socket]bool{}
 	s.happened, s.recorded = make(chan events.Event, 16), make(chan struct{})
 	go s.record()
 	if !s.Foreground || !s.Container.Remove {
@@ -66,7 +77,7 @@ func (s *Supervisor) Listen() (err error) {
 	if s.listener, err = listen(s.Container.Dir); err != nil {
 		return fmt.Errorf("listen for requests: %w", err)
 	}
-	go s.serve()
+	s.calls.Go(s.serve)
 	return nil
 }
 
@@ -88,8 +99,9 @@ func listen(dir string) (*linux.Socket, error) {
 
 // OpenStdio makes the ends of the next start's command.
 func (s *Supervisor) OpenStdio() (*Stdio, error) {
+	b := s.bundle()
 	return OpenStdio(StdioOptions{
-		TTY: s.Bundle.Spec.Process.Terminal, Input: s.Bundle.Stdin, Foreground: s.Foreground, Log: s.log, Clients: s.clients,
+		TTY: b.Spec.Process.Terminal, Input: b.Stdin, Foreground: s.Foreground, Log: s.log, Clients: s.clients,
 	})
 }
 
@@ -109,11 +121,11 @@ func (s *Supervisor) Run(sandbox *stage.Sandbox, stdio *Stdio) (status int, ran 
 			e.status = hint.ExitStatus(err, hint.ExitRuntime)
 		}
 		e.ran, e.asked = time.Since(began), s.isAsked()
-		pause, yes := again(s.Bundle.Restart, e)
+		pause, yes := again(s.bundle().Restart, e)
 		s.note(e.status, err, yes)
 		if yes && !s.sleep(pause) {
 			yes = false
-			_ = s.save(func(r *runtime.Record) { r.Status = runtime.StatusExited })
+			_ = s.save(func(r *runtime.Record) { r.Status = runtime.StatusExited; r.Restarts-- })
 		}
 		if !yes {
 			return e.status, true, err
@@ -132,7 +144,7 @@ func (s *Supervisor) once(sandbox *stage.Sandbox, stdio *Stdio, ran *bool) (int,
 		}
 	}
 	config := &runtime.Config{
-		Bundle: *s.Bundle, Flatten: s.Flatten, Stdio: stdio.Command, Sandbox: sandbox, Narrate: s.Narrate, Pause: s.Pause,
+		Bundle: *s.bundle(), Flatten: s.Flatten, Stdio: stdio.Command, Sandbox: sandbox, Record: &s.mu, Narrate: s.Narrate, Pause: s.Pause,
 	}
 	if sandbox == nil {
 		config.Cgroup, err = s.makeGroup()
@@ -162,6 +174,7 @@ func (s *Supervisor) once(sandbox *stage.Sandbox, stdio *Stdio, ran *bool) (int,
 func (s *Supervisor) running(sandbox *stage.Sandbox, stdio *Stdio) {
 	s.mu.Lock()
 	s.sandbox, s.stdio = sandbox, stdio
+	close(s.began)
 	s.mu.Unlock()
 	if err := s.save(func(*runtime.Record) {}); err != nil && s.Foreground {
 		fmt.Fprintf(os.Stderr, "minipod: warning: the container runs, and ps does not know: %v\n", err)
@@ -179,18 +192,13 @@ func (s *Supervisor) watch(sandbox *stage.Sandbox) (int, error) {
 		return hint.ExitRuntime, err
 	}
 	s.mu.Lock()
-	s.sandbox, s.stdio = nil, nil
+	s.sandbox, s.stdio, s.began = nil, nil, make(chan struct{})
 	s.mu.Unlock()
 	return sandbox.Wait()
 }
 
-// note writes down how the command ended.
+// note writes down how the command ended, and then tells those who wait for it.
 func (s *Supervisor) note(status int, err error, again bool) {
-	s.mu.Lock()
-	close(s.exited)
-	s.exited = make(chan struct{})
-	s.status = status
-	s.mu.Unlock()
 	killed := s.oomKilled()
 	change := func(r *runtime.Record) {
 		r.Status, r.PID, r.Birth, r.ExitCode, r.Finished, r.OOMKilled = runtime.StatusExited, 0, 0, status, time.Now(), killed
@@ -213,6 +221,11 @@ func (s *Supervisor) note(status int, err error, again bool) {
 		s.tell("oom", nil)
 	}
 	s.tell("die", map[string]string{"exitCode": strconv.Itoa(status)})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status, s.life.status = status, status
+	close(s.life.ended)
+	s.life = newLife()
 }
 
 // Tell appends to the events what its caller has done with the container.
@@ -239,6 +252,13 @@ func (s *Supervisor) record() {
 			fmt.Fprintf(os.Stderr, "minipod: warning: %v\n", err)
 		}
 	}
+}
+
+// bundle is how the container is to be started, by now.
+func (s *Supervisor) bundle() *runtime.Bundle {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Bundle
 }
 
 // save changes the record and writes it.
@@ -274,6 +294,11 @@ func (s *Supervisor) isAsked() bool {
 func (s *Supervisor) ask(keep bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.askFor(keep)
+}
+
+// askFor is ask for who has the lock.
+func (s *Supervisor) askFor(keep bool) {
 	s.keep = s.keep || keep
 	if !s.isAsked() {
 		close(s.asked)
@@ -287,14 +312,47 @@ func (s *Supervisor) Kept() bool {
 	return s.keep
 }
 
-// Signal sends sig to the command that runs now, if there is one.
+// Signal sends sig to the command that runs now. One that is meant to end it ends a pause before another start, too.
 func (s *Supervisor) Signal(sig syscall.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sandbox == nil {
+	final := sig == syscall.SIGKILL || int(sig) == s.Bundle.StopSignal
+	if s.sandbox != nil {
+		if final {
+			s.askFor(false)
+		}
+		return s.sandbox.Signal(sig)
+	}
+	final = final || sig == syscall.SIGINT || sig == syscall.SIGTERM || sig == syscall.SIGHUP || sig == syscall.SIGQUIT
+	if s.Container.Status != runtime.StatusRestarting || !final {
 		return errNotRunning
 	}
-	return s.sandbox.Signal(sig)
+	s.askFor(false)
+	s.calls.Go(func() { _, _ = s.deliver(sig) }) // where the pause was over just now, the command will run
+	return nil
+}
+
+// deliver sends sig to the command, and returns its life, whose end is to be expected. Between two starts it waits for the next, if one
+// comes: nil says that none did. Somebody has asked for the end, or it would wait for long.
+func (s *Supervisor) deliver(sig syscall.Signal) (*life, error) {
+	for {
+		s.mu.Lock()
+		life, began := s.life, s.began
+		if s.sandbox != nil {
+			err := s.sandbox.Signal(sig)
+			s.mu.Unlock()
+			if errors.Is(err, syscall.ESRCH) { // it has just ended
+				err = nil
+			}
+			return life, err
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.over:
+			return nil, nil
+		case <-began:
+		}
+	}
 }
 
 // Resize gives the command's terminal the size of ours.
@@ -312,6 +370,11 @@ func (s *Supervisor) Close() error {
 	close(s.over)
 	s.listener.Close()
 	err := os.Remove(s.Container.Dir + "/" + socketName)
+	s.mu.Lock()
+	for caller := range s.silent {
+		caller.Close()
+	}
+	s.mu.Unlock()
 	if s.clients != nil {
 		s.clients.end(reply{Status: &s.status})
 	}

@@ -156,20 +156,30 @@ const spawned = ^uint32(0)
 // that failed. Where the program clones, c is the process that it made from then on.
 func (c *Child) Started() error {
 	defer unix.Close(c.report)
-	index, value, err := c.reported()
-	if err == nil && index == spawned {
-		if err := c.follow(int(value)); err != nil {
-			return err
+	var failed *CallError
+	cloned := false
+	for {
+		index, value, err := c.reported()
+		switch {
+		case errors.Is(err, io.EOF) && failed == nil:
+			return nil // the pipe is close-on-exec: its end means that execve worked
+		case errors.Is(err, io.EOF):
+			return failed
+		case err != nil:
+			return fmt.Errorf("read the child's report: %w", err)
+		case index == spawned:
+			if err := c.follow(int(value)); err != nil {
+				return err
+			}
+			cloned = true
+		default:
+			failed = &CallError{Call: c.prog.calls[index].Name, Index: int(index), Err: syscall.Errno(value)}
 		}
-		index, value, err = c.reported()
+		// What Clone made may have failed before the one that cloned it has told of it.
+		if failed != nil && (cloned || failed.Index <= c.prog.cloneIndex()) {
+			return failed
+		}
 	}
-	if errors.Is(err, io.EOF) {
-		return nil // the pipe is close-on-exec: its end means that execve worked
-	}
-	if err != nil {
-		return fmt.Errorf("read the child's report: %w", err)
-	}
-	return &CallError{Call: c.prog.calls[index].Name, Index: int(index), Err: syscall.Errno(value)}
 }
 
 // reported reads a record of the child's. Its eight bytes are written and read at once (man 7 pipe, PIPE_BUF).
@@ -275,6 +285,10 @@ func SpawnSession(path string, argv []string, files ...*os.File) error {
 	all := []uintptr{null.Fd(), null.Fd(), null.Fd()}
 	for _, f := range files {
 		all = append(all, f.Fd())
+	}
+	// What our caller left open (a shell's lock, the other end of a pipe that somebody reads to its end) is not to live on with it.
+	if err := SetCloseOnExec(3); err != nil {
+		return err
 	}
 	attributes := &syscall.ProcAttr{Dir: "/", Env: os.Environ(), Files: all, Sys: &syscall.SysProcAttr{Setsid: true}}
 	if _, err := syscall.ForkExec(path, argv, attributes); err != nil {

@@ -108,16 +108,54 @@ func OpenProcess(pid int) (int, error) {
 
 // KillProcess sends sig to the process pid that started at that time. It answers ESRCH where that one is gone.
 func KillProcess(pid int, started uint64, sig syscall.Signal) error {
-	pidfd, err := unix.PidfdOpen(pid, 0) // first hold it, then look: the number can't change hands in between
+	pidfd, err := openStarted(pid, started)
 	if err != nil {
-		return fmt.Errorf("open process %d: %w", pid, err)
+		return err
 	}
 	defer unix.Close(pidfd)
-	if now, err := StartTime(pid); err != nil || now != started {
-		return fmt.Errorf("process %d has ended: %w", pid, syscall.ESRCH)
-	}
 	if err := unix.PidfdSendSignal(pidfd, sig, nil, 0); err != nil {
 		return fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err)
 	}
 	return nil
+}
+
+// Alive tells whether the process pid that started at that time still runs; a zombie does not.
+func Alive(pid int, started uint64) bool {
+	pidfd, err := openStarted(pid, started)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(pidfd)
+	ended, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, 0)
+	return err != nil || ended == 0
+}
+
+// AwaitEnd waits until the process pid that started at that time has ended. One that is gone is no error.
+func AwaitEnd(pid int, started uint64) error {
+	pidfd, err := openStarted(pid, started)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	WaitReadable(pidfd)
+	return nil
+}
+
+// openStarted returns a pidfd of the process pid that started at that time. It answers ESRCH where that one is gone.
+func openStarted(pid int, started uint64) (int, error) {
+	if pid <= 0 {
+		return -1, fmt.Errorf("open process %d: %w", pid, unix.ESRCH)
+	}
+	pidfd, err := OpenProcess(pid) // first hold it, then look: the number can't change hands in between
+	if err != nil {
+		return -1, err
+	}
+	if now, err := StartTime(pid); err != nil || now != started {
+		unix.Close(pidfd)
+		return -1, fmt.Errorf("process %d has ended: %w", pid, unix.ESRCH)
+	}
+	return pidfd, nil
 }

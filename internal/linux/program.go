@@ -103,6 +103,16 @@ func (p *Program) Clone() {
 	p.add("clone(CLONE_PARENT)", unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(syscall.SIGCHLD)).spawn = true
 }
 
+// cloneIndex is the index of Clone's call; without one, of the last.
+func (p *Program) cloneIndex() int {
+	for i := range p.calls {
+		if p.calls[i].spawn {
+			return i
+		}
+	}
+	return len(p.calls) - 1
+}
+
 // NotDumpable keeps every process without powers in *our* user namespace out of this one's /proc files and memory, until it
 // executes something: one that shares a pid namespace with us sees us, and our /proc/PID/exe is a file that root in there owns.
 func (p *Program) NotDumpable() {

@@ -7,6 +7,7 @@ import (
 	stdruntime "runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,7 +84,7 @@ func address(dir File, name string) *unix.SockaddrUnix {
 	return &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir.FD) + "/" + name}
 }
 
-// Accept waits for the next caller. After Close it answers os.ErrClosed.
+// Accept waits for the next caller. After Close it fails.
 func (s *Socket) Accept() (*Socket, error) {
 	fd := -1
 	err := s.wait(syscall.RawConn.Read, func(listener int) (err error) {
@@ -106,6 +107,18 @@ func (s *Socket) Peer() (uid uint32, err error) {
 		return err
 	})
 	return uid, err
+}
+
+// Listener returns the process that listens at the socket that s is connected to.
+func (s *Socket) Listener() (pid int, err error) {
+	err = s.control(func(fd int) error {
+		credentials, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err == nil {
+			pid = int(credentials.Pid)
+		}
+		return err
+	})
+	return pid, err
 }
 
 // Send sends one record, and copies of files with it. A peer that is gone answers EPIPE.
@@ -162,6 +175,10 @@ func (s *Socket) Receive(buf []byte) (n int, files []*os.File, err error) {
 	}
 	return n, files, nil
 }
+
+// SetReadDeadline and SetWriteDeadline say until when Receive and Send wait: os.ErrDeadlineExceeded. The zero time is for ever.
+func (s *Socket) SetReadDeadline(t time.Time) error  { return s.f.SetReadDeadline(t) }
+func (s *Socket) SetWriteDeadline(t time.Time) error { return s.f.SetWriteDeadline(t) }
 
 // Close ends the socket; it does not remove its name.
 func (s *Socket) Close() error { return s.f.Close() }

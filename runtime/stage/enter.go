@@ -12,14 +12,41 @@ import (
 	"codeberg.org/minipod/minipod/internal/linux"
 )
 
+// A Held is a sandbox that runs, held so that what is done with it reaches that one and no other, whenever it ends. The caller closes it.
+type Held struct {
+	root       linux.File
+	pidfd      int
+	namespaces uintptr // those that the sandbox has of its own, CLONE_NEW*
+}
+
+// Hold takes hold of a sandbox that nobody has waited for yet: until then its number means it and nobody else.
+func (p *Sandbox) Hold() (*Held, error) {
+	pidfd, err := linux.OpenProcess(p.PID)
+	if err != nil {
+		return nil, err
+	}
+	root, err := linux.OpenDir("/proc/" + strconv.Itoa(p.PID) + "/root")
+	if err != nil {
+		linux.Close(pidfd)
+		return nil, fmt.Errorf("look into the container: %w", err)
+	}
+	return &Held{root, pidfd, p.Namespaces}, nil
+}
+
+// Close lets go of it.
+func (h *Held) Close() error {
+	linux.Close(h.pidfd)
+	h.root.Close()
+	return nil
+}
+
 // An Entry says what to run in a sandbox that runs already: exec.
 type Entry struct {
-	PID        int      // of the sandbox's PID 1: a child of the caller's, so that the number means it and nobody else
-	Namespaces uintptr  // those that the sandbox has of its own, CLONE_NEW*
-	Cgroup     *os.File // the group that it is born in; nil: ours
-	Process    Process
-	Stdio      [3]*os.File // where Terminal is false
-	Terminal   bool
+	Sandbox  *Held
+	Cgroup   *os.File // the group that it is born in; nil: ours
+	Process  Process
+	Stdio    [3]*os.File // where Terminal is false
+	Terminal bool
 }
 
 // Enter runs e.Process in the sandbox's namespaces, and returns when it executes; with e.Terminal also the terminal's master, which the
@@ -32,11 +59,7 @@ type Entry struct {
 // It is not dumpable meanwhile, and its memory belongs to our user namespace: no power of the container's reaches it. The container's
 // files are looked at from outside, through its root, by openat2 with RESOLVE_IN_ROOT.
 func Enter(e Entry) (child *linux.Child, console *os.File, err error) {
-	root, err := linux.OpenDir("/proc/" + strconv.Itoa(e.PID) + "/root")
-	if err != nil {
-		return nil, nil, fmt.Errorf("look into the container: %w", err)
-	}
-	defer root.Close()
+	root := e.Sandbox.root
 	s := &sandbox{plan: &Plan{Process: e.Process, Reaper: true, Terminal: e.Terminal}}
 	err = s.identify(func(name string) (*os.File, error) {
 		f, err := root.OpenFileInRoot(name, os.O_RDONLY)
@@ -62,14 +85,9 @@ func Enter(e Entry) (child *linux.Child, console *os.File, err error) {
 }
 
 func (s *sandbox) enter(e *Entry) (*linux.Child, error) {
-	pidfd, err := linux.OpenProcess(e.PID)
-	if err != nil {
-		return nil, err
-	}
-	defer linux.Close(pidfd)
 	s.search = candidates(e.Process.Args[0], lookup(e.Process.Env, "PATH"))
 	p := &payload{program: &linux.Program{}}
-	cleanup, err := s.addEntry(e, pidfd, p.program)
+	cleanup, err := s.addEntry(e, p.program)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +110,7 @@ func (s *sandbox) enter(e *Entry) (*linux.Child, error) {
 }
 
 // addEntry adds what comes before the steps of a payload.
-func (s *sandbox) addEntry(e *Entry, pidfd int, p *linux.Program) (cleanup func(), err error) {
+func (s *sandbox) addEntry(e *Entry, p *linux.Program) (cleanup func(), err error) {
 	var high []int
 	cleanup = func() {
 		for _, fd := range high {
@@ -112,7 +130,7 @@ func (s *sandbox) addEntry(e *Entry, pidfd int, p *linux.Program) (cleanup func(
 			p.Dup(fd, i)
 		}
 	}
-	p.SetnsAll(pidfd, e.Namespaces)
+	p.SetnsAll(e.Sandbox.pidfd, e.Sandbox.namespaces)
 	p.Clone()
 	if s.terminal != nil {
 		p.Fchown(int(s.terminal.Fd()), s.uid, s.gid)
