@@ -43,7 +43,7 @@ func Exec(sandbox *stage.Sandbox, b *Bundle, o ExecOptions) (*linux.Child, *os.F
 		p.Bounding, p.Capabilities = ^uint64(0), ^uint64(0)>>(63-linux.LastCapability())
 	}
 	return stage.Enter(stage.Entry{
-		PID: sandbox.PID, Namespaces: sandbox.Namespaces, Cgroup: o.Cgroup, Process: p, Stdio: o.Stdio, Terminal: o.Terminal,
+		PID: sandbox.PID, Namespaces: sandbox.Namespaces, PIDs: sandbox.PIDs(), Cgroup: o.Cgroup, Process: p, Stdio: o.Stdio, Terminal: o.Terminal,
 	})
 }
 

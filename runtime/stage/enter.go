@@ -17,6 +17,7 @@ type Entry struct {
 	PID        int      // of the sandbox's PID 1: a child of the caller's, so that the number means it and nobody else
 	Namespaces uintptr  // those that the sandbox has of its own, CLONE_NEW*
 	Cgroup     *os.File // the group that it is born in; nil: ours
+	PIDs       *os.File // the pid namespace, where the sandbox is not in it; nil: that of PID
 	Process    Process
 	Stdio      [3]*os.File // where Terminal is false
 	Terminal   bool
@@ -112,8 +113,15 @@ func (s *sandbox) addEntry(e *Entry, pidfd int, p *linux.Program) (cleanup func(
 			p.Dup(fd, i)
 		}
 	}
-	p.SetnsAll(pidfd, e.Namespaces)
-	p.Clone()
+	namespaces := e.Namespaces
+	if e.PIDs != nil {
+		namespaces &^= linux.NewPID
+	}
+	p.SetnsAll(pidfd, namespaces)
+	if e.PIDs != nil {
+		p.Setns(int(e.PIDs.Fd()), "pid")
+	}
+	p.Clone(0)
 	if s.terminal != nil {
 		p.Fchown(int(s.terminal.Fd()), s.uid, s.gid)
 	}

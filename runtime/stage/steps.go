@@ -62,9 +62,17 @@ func (s *sandbox) becomeRoot() error {
 	return s.send(message{Kind: "alive"})
 }
 
-func (s *sandbox) privateMounts() error { return s.root.MakePrivate() }
-func (s *sandbox) gather() error        { return s.root.Gather() }
-func (s *sandbox) overlay() error       { return s.root.MountRoot() }
+func (s *sandbox) privateMounts() (err error) {
+	if s.plan.sharesPIDs() { // while we still see the /proc that shows us
+		if s.mounts, err = os.Readlink("/proc/self/ns/mnt"); err != nil {
+			return err
+		}
+	}
+	return s.root.MakePrivate()
+}
+
+func (s *sandbox) gather() error  { return s.root.Gather() }
+func (s *sandbox) overlay() error { return s.root.MountRoot() }
 
 func (s *sandbox) fillVolumes() error {
 	for _, m := range s.plan.Rootfs.Mounts {
