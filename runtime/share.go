@@ -278,6 +278,9 @@ func (j *joins) shareShm(plan *stage.Plan, d *donor, born func(*os.File) int) er
 		return endedMeanwhile(err)
 	}
 	plan.Rootfs.Mounts[i].FD = born(f)
+	if kernels, err := linux.IsKernelTree(int(f.Fd())); err != nil || kernels { // who may mount there may have mounted anything; a proc without our covers is too much
+		return errors.Join(fmt.Errorf("container %s has no shared memory at %s", d.Name, shm), err)
+	}
 	return nil
 }
 

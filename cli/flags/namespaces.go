@@ -44,6 +44,10 @@ func (r *Run) setUTS(value string) error {
 	if value == "host" {
 		return hint.Wrap(errors.New("the host's name is not the container's to hold"), "give it the same name: --hostname \"$(hostname)\"")
 	}
+	if value == "private" || value == "" { // docker's word for it is the empty one
+		r.UTS = ""
+		return nil
+	}
 	return setMode(&r.UTS, value, "private")
 }
 

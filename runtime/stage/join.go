@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,15 +24,12 @@ type Namespace struct {
 // The pid namespace is left to the command. The sandbox stays in the host's, unseen by the container whose processes are joined: while
 // it builds the container, it has powers and sees files that nobody there may get at, and some may trace.
 func (o *Options) join(p *linux.Program) {
-	fresh := o.Namespaces &^ linux.NewPID
+	fresh := o.Namespaces
 	for _, ns := range o.Join {
 		fresh &^= ns.Flag
 		if ns.Flag != linux.NewPID {
 			p.Setns(int(ns.File.Fd()), linux.NamespaceNames(ns.Flag))
 		}
-	}
-	if o.pidNamespace() == nil {
-		fresh |= o.Namespaces & linux.NewPID
 	}
 	p.Clone(fresh)
 }
@@ -62,10 +60,10 @@ func (p *Sandbox) joined(o *Options, calls []string) (*Sandbox, error) {
 		}
 	}
 	n := 0
-	for calls[n][:len("setns")] == "setns" {
+	for strings.HasPrefix(calls[n], "setns(") {
 		n++
 	}
-	o.tell("join", whyJoin, p.began, calls[:n], nil)
+	o.tell("join", whyJoin, p.began, []string{strings.Join(calls[:n], " ")}, nil)
 	o.tell("clone", "a process with the rest of the namespaces, which are its own", p.began, calls[n:], nil)
 	p.began = time.Now()
 	return p, nil

@@ -102,7 +102,9 @@ func (s *sandbox) dev() error {
 	if err := s.root.MakeDev(); err != nil {
 		return err
 	}
-	return s.root.Place(func(m *rootfs.Mount) bool { return m.Type != "bind" && strings.HasPrefix(m.Target, "/dev/") })
+	return s.root.Place(func(m *rootfs.Mount) bool {
+		return (m.Type != "bind" || m.FD != 0) && strings.HasPrefix(m.Target, "/dev/")
+	})
 }
 
 func (s *sandbox) sys() error {
