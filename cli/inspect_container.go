@@ -259,15 +259,15 @@ func splitCommand(command, entrypoint []string) (first, rest []string) {
 func hostConfigOf(r runtime.Record, s *specs.Spec, f *flags.Run) hostConfig {
 	h := hostConfig{
 		LogConfig: logConfig{Type: "none", Config: map[string]string{}}, PortBindings: map[string][]portBinding{},
-		RestartPolicy: restartPolicy{Name: "no"}, AutoRemove: r.Remove, CgroupnsMode: "private", IpcMode: "private", Runtime: "minipod",
+		RestartPolicy: restartPolicy{Name: "no"}, AutoRemove: r.Remove, CgroupnsMode: "private", IpcMode: "shareable", Runtime: "minipod",
 		ReadonlyRootfs: s.Root != nil && s.Root.Readonly, Ulimits: []ulimit{}, resources: resourcesOf(s.Linux.Resources),
 		MaskedPaths: s.Linux.MaskedPaths, ReadonlyPaths: s.Linux.ReadonlyPaths,
 	}
-	if len(s.Linux.Namespaces) > 0 {
+	switch {
+	case seesHostNetwork(s):
+		h.NetworkMode = "host"
+	case len(s.Linux.Namespaces) > 0:
 		h.NetworkMode = "none" // its own, with a loopback alone
-		if !slices.ContainsFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace }) {
-			h.NetworkMode = "host"
-		}
 	}
 	if adjusted := s.Process.OOMScoreAdj; adjusted != nil {
 		h.OomScoreAdj = *adjusted
@@ -278,7 +278,8 @@ func hostConfigOf(r runtime.Record, s *specs.Spec, f *flags.Run) hostConfig {
 	if f == nil {
 		return h
 	}
-	h.NetworkMode = cmp.Or(f.Network, h.NetworkMode, "none")
+	h.NetworkMode, h.IpcMode = cmp.Or(f.Network, h.NetworkMode, "none"), cmp.Or(f.IPC, h.IpcMode)
+	h.PidMode, h.UTSMode = f.PID, f.UTS // private is "" in docker, too
 	h.RestartPolicy = restartPolicy{cmp.Or(f.Restart.Name, "no"), f.Restart.Maximum}
 	h.CapAdd, h.CapDrop, h.ReadonlyRootfs, h.Init = f.CapAdd, f.CapDrop, f.ReadOnly, &f.Init
 	h.ShmSize = cmp.Or(f.ShmSize, spec.DefaultShmSize)
@@ -307,6 +308,11 @@ func hostConfigOf(r runtime.Record, s *specs.Spec, f *flags.Run) hostConfig {
 		}
 	}
 	return h
+}
+
+// seesHostNetwork tells it by the specification, which also knows of a container that shares the network of one on the host's.
+func seesHostNetwork(s *specs.Spec) bool {
+	return len(s.Linux.Namespaces) > 0 && !slices.ContainsFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace })
 }
 
 func resourcesOf(from *specs.LinuxResources) (r resources) {
@@ -352,7 +358,7 @@ func mountsOf(r runtime.Record, s *specs.Spec, f *flags.Run) []mountPoint {
 	}
 	for _, m := range s.Mounts {
 		isBind := m.Type == "bind" || slices.Contains(m.Options, "rbind") || slices.Contains(m.Options, "bind")
-		if isBind && m.Source == "/sys" && m.Destination == "/sys" && hostConfigOf(r, s, f).NetworkMode == "host" {
+		if isBind && m.Source == "/sys" && m.Destination == "/sys" && seesHostNetwork(s) {
 			continue // ours, not theirs
 		}
 		switch {

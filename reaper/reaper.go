@@ -18,14 +18,23 @@ import (
 )
 
 // A Reaper is made (by Listen) before anybody is told of its main child, so that no signal falls in between.
-type Reaper struct{ signals chan os.Signal }
+type Reaper struct {
+	signals chan os.Signal
+	deadly  syscall.Signal
+}
 
 // Listen takes over the signals that somebody may send to PID 1 and mean the child; the real-time ones follow in Run.
 func Listen() *Reaper {
-	r := &Reaper{make(chan os.Signal, 64)}
+	r := &Reaper{signals: make(chan os.Signal, 64)}
 	usual, _ := linux.Forwardable()
 	signal.Notify(r.signals, usual...)
 	return r
+}
+
+// KillOn has the child killed when sig comes. It is for a parent that must do something after the child's end, whatever ends it.
+func (r *Reaper) KillOn(sig syscall.Signal) {
+	r.deadly = sig
+	signal.Notify(r.signals, sig)
 }
 
 // Run reaps everything and forwards signals until the process child ends, and returns its exit status: its own, or 128 and
@@ -42,6 +51,9 @@ func (r *Reaper) Run(child int) (status int) {
 			if number, ok := s.(syscall.Signal); ok {
 				if number == syscall.SIGTSTP { // the child leads a session, so its process group is orphaned: there SIGTSTP stops nobody
 					number = syscall.SIGSTOP
+				}
+				if number == r.deadly {
+					number = syscall.SIGKILL
 				}
 				_ = syscall.Kill(child, number) // ESRCH: it has just ended, and so do we
 			}

@@ -56,6 +56,9 @@ func (b *Builder) Gather() error {
 }
 
 func (b *Builder) gather(m *Mount) (int, error) {
+	if m.FD != 0 {
+		return m.FD, b.did(nil, "take the %s for %s, which came with us", m.Type, m.Target)
+	}
 	if m.Type == "bind" {
 		fd, err := linux.CloneTree(m.Source, true)
 		if err := b.did(err, `open_tree(%q, OPEN_TREE_CLONE|AT_RECURSIVE)`, m.Source); err != nil {

@@ -28,6 +28,7 @@ type Mount struct {
 	Attr        uint64   // MOUNT_ATTR_*
 	Propagation uint64   // MS_PRIVATE, MS_SLAVE, MS_SHARED
 	Optional    bool     // a kernel that refuses it gets an empty read-only folder instead: cgroup on a v1 host
+	FD          int      // made already, and attached nowhere: the descriptor that this process was born with; 0: to be made
 	Fill        bool     // a new named volume, at Source: it starts with what the image has at Target
 }
 

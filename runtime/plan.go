@@ -21,11 +21,23 @@ func planOf(spec *specs.Spec, uids, gids idmap.Map) (*stage.Plan, error) {
 		return nil, fmt.Errorf("the specification has no process to run")
 	}
 	p := &stage.Plan{Hostname: spec.Hostname, Terminal: spec.Process.Terminal}
+	var user, shared bool
 	for _, ns := range spec.Linux.Namespaces {
-		if ns.Path != "" {
-			return nil, fmt.Errorf("join the %s namespace %s: not supported yet", ns.Type, ns.Path)
+		isNew := ns.Path == ""
+		shared = shared || !isNew
+		switch {
+		case ns.Type == specs.NetworkNamespace && isNew:
+			p.Loopback = true
+		case ns.Type == specs.UTSNamespace && !isNew: // it has its name
+			p.Hostname = ""
+		case ns.Type == specs.UserNamespace && !isNew:
+			user = true
+		case (ns.Type == specs.MountNamespace || ns.Type == specs.CgroupNamespace) && !isNew:
+			return nil, fmt.Errorf("join the %s namespace %s: a container has one of its own", ns.Type, ns.Path)
 		}
-		p.Loopback = p.Loopback || ns.Type == specs.NetworkNamespace
+	}
+	if shared && !user {
+		return nil, fmt.Errorf("a namespace can be joined only from within the user namespace that owns it, and the specification has a new one")
 	}
 	p.Rootfs = rootfs.Plan{
 		Devices:       rootfs.DefaultDevices(),

@@ -46,6 +46,11 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 			sandbox = nil // who would wait for it would wait for nobody
 		}
 	}()
+	joins, err := c.join(cfg)
+	if err != nil {
+		return sandbox, err
+	}
+	defer joins.close()
 	plan, err := c.plan(cfg)
 	if err != nil {
 		return sandbox, err
@@ -54,7 +59,10 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 		return sandbox, err
 	}
 	if sandbox == nil {
-		if sandbox, err = c.fork(cfg); err != nil {
+		if err := joins.share(plan); err != nil {
+			return nil, err
+		}
+		if sandbox, err = c.fork(cfg, joins); err != nil {
 			return nil, err
 		}
 	}
@@ -86,6 +94,8 @@ type Nascent struct {
 	Namespaces   []specs.LinuxNamespace
 	Capabilities caps.Set // the bounding set
 	UIDs, GIDs   idmap.Map
+	Join         []stage.Namespace // in place of new ones
+	Files        []*os.File        // what the sandbox is born with
 	Stdio        [3]*os.File
 	Cgroup       *os.File // nil: ours
 	Narrate      func(stage.Event)
@@ -94,25 +104,35 @@ type Nascent struct {
 // Fork forks the sandbox, for Config.Sandbox. Both id map and program start need milliseconds, which the caller can use.
 // The calling goroutine must be locked to its thread, as stage.Fork says.
 func Fork(n Nascent) (*stage.Sandbox, error) {
-	const sysAdmin = 21
+	// Who may mount could make a read-only mount of our binary writable; and who lives among another's processes is seen by those who may.
+	sealed := n.Capabilities.Has(capSysAdmin) || slices.ContainsFunc(n.Join, func(ns stage.Namespace) bool { return ns.Flag == linux.NewPID })
 	sandbox, err := stage.Fork(stage.Options{
-		Name: n.Name, Namespaces: flagsOf(n.Namespaces), Stdio: n.Stdio, Cgroup: n.Cgroup, Narrate: n.Narrate,
-		Sealed: n.Capabilities.Has(sysAdmin), // it could make a read-only mount of our binary writable
+		Name: n.Name, Namespaces: flagsOf(n.Namespaces), Join: n.Join, Files: n.Files, Stdio: n.Stdio, Cgroup: n.Cgroup, Narrate: n.Narrate,
+		Sealed: sealed,
 		MapIDs: func(pid int) error { return idmap.Write(pid, n.UIDs, n.GIDs) },
 	})
 	return sandbox, explainClone(err)
 }
 
-func (c *Container) fork(cfg *Config) (*stage.Sandbox, error) {
-	var bounding caps.Set
-	if p := cfg.Spec.Process; p != nil && p.Capabilities != nil {
-		var err error
-		if bounding, err = caps.ParseAll(p.Capabilities.Bounding); err != nil {
-			return nil, err
-		}
+func (c *Container) fork(cfg *Config, joins *joins) (*stage.Sandbox, error) {
+	bounding, err := boundingOf(cfg.Spec)
+	if err != nil {
+		return nil, err
 	}
-	return Fork(Nascent{c.Name, cfg.Spec.Linux.Namespaces, bounding, cfg.UIDs, cfg.GIDs, cfg.Stdio, cfg.Cgroup, cfg.Narrate})
+	return Fork(Nascent{
+		Name: c.Name, Namespaces: cfg.Spec.Linux.Namespaces, Capabilities: bounding, UIDs: cfg.UIDs, GIDs: cfg.GIDs,
+		Join: joins.namespaces, Files: joins.files, Stdio: cfg.Stdio, Cgroup: cfg.Cgroup, Narrate: cfg.Narrate,
+	})
 }
+
+func boundingOf(s *specs.Spec) (caps.Set, error) {
+	if s.Process == nil || s.Process.Capabilities == nil {
+		return 0, nil
+	}
+	return caps.ParseAll(s.Process.Capabilities.Bounding)
+}
+
+const capSysAdmin = 21
 
 func flagsOf(list []specs.LinuxNamespace) (flags uintptr) {
 	for _, ns := range list {

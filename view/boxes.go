@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ func Boxes(s *Snapshot, width int, ids ...string) string {
 	host.lines = []line{{words: words}}
 	for i := range s.Processes {
 		p := &s.Processes[i]
-		if wanted(p.Container) && (p.Role == Supervisor || p.Role == Helper && len(p.Inside) == 0) {
+		if wanted(p.Container) && (p.Role == Supervisor || (p.Role == Helper || p.Role == Sandbox) && len(p.Inside) == 0) {
 			host.add("PID %-7d %s", p.PID, p.Label())
 		}
 	}
@@ -118,8 +119,9 @@ func containerBox(s *Snapshot, c Container, sandbox *Process) *box {
 	var own []string
 	shared := map[string][]string{}
 	var partners []string
+	home := s.home(c, sandbox)
 	for _, kind := range types[1:] {
-		inode, ok := sandbox.Namespaces[kind]
+		inode, ok := home[kind]
 		if !ok {
 			continue
 		}
@@ -149,7 +151,7 @@ func containerBox(s *Snapshot, c Container, sandbox *Process) *box {
 			continue
 		}
 		differs := ""
-		if list := differences(p, sandbox); len(list) > 0 { // before the command line, which may be long
+		if list := differences(p, home); len(list) > 0 { // before the command line, which may be long
 			differs = "[in " + strings.Join(list, ", ") + "] "
 		}
 		b.add("PID %-7d here %-5s %s%s", p.PID, p.inside(), differs, p.Label())
@@ -160,6 +162,21 @@ func containerBox(s *Snapshot, c Container, sandbox *Process) *box {
 	return b
 }
 
+// home are the namespaces that a container's processes live in: its sandbox's, but for the pid namespace where the sandbox stays in the
+// host's and the command has joined another container's.
+func (s *Snapshot) home(c Container, sandbox *Process) map[string]uint64 {
+	if sandbox.Namespaces["pid"] != s.Host["pid"] {
+		return sandbox.Namespaces
+	}
+	home := maps.Clone(sandbox.Namespaces)
+	for _, p := range s.Processes {
+		if inode, ok := p.Namespaces["pid"]; ok && p.Container == c.ID && p.Role == Command {
+			home["pid"] = inode
+		}
+	}
+	return home
+}
+
 // partnersOf says with whom a container's sandbox shares a namespace: the host, other containers, or nobody.
 func partnersOf(s *Snapshot, c Container, kind string, inode uint64) string {
 	var names []string
@@ -167,7 +184,7 @@ func partnersOf(s *Snapshot, c Container, kind string, inode uint64) string {
 		names = append(names, "host")
 	}
 	for _, other := range s.Containers {
-		if p := s.process(other.PID); other.ID != c.ID && p != nil && p.Namespaces[kind] == inode && s.Host[kind] != inode {
+		if p := s.process(other.PID); other.ID != c.ID && p != nil && s.home(other, p)[kind] == inode && s.Host[kind] != inode {
 			names = append(names, Printable(other.Name))
 		}
 	}
@@ -175,10 +192,10 @@ func partnersOf(s *Snapshot, c Container, kind string, inode uint64) string {
 }
 
 // differences are the namespaces that a process has made for itself in the container.
-func differences(p, sandbox *Process) []string {
+func differences(p *Process, home map[string]uint64) []string {
 	var list []string
 	for _, kind := range types {
-		if inode, ok := p.Namespaces[kind]; ok && inode != sandbox.Namespaces[kind] {
+		if inode, ok := p.Namespaces[kind]; ok && inode != home[kind] {
 			list = append(list, fmt.Sprintf("%s %d", kind, inode))
 		}
 	}

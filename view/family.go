@@ -79,6 +79,7 @@ func (from Source) joined(all map[int]*Process, sandboxes map[int]string) {
 			homes[namespace{kind, inode}] = id
 		}
 	}
+	host, _ := from.namespace("self", "pid")
 	for _, p := range all {
 		if p.Role != "" || p.Parent == 2 { // the kernel's threads, of which there are hundreds, are nobody's
 			continue
@@ -93,7 +94,7 @@ func (from Source) joined(all map[int]*Process, sandboxes map[int]string) {
 				continue
 			}
 			p.Container, p.Role = id, Joined
-			if kind == "mnt" { // it sees the container's files, but not its processes: fuse-overlayfs does
+			if inode, _ := from.namespace(p.text(), "pid"); kind == "mnt" && inode == host { // it sees the container's files, but no container's processes: fuse-overlayfs does
 				p.Role = Helper
 			}
 			if up := parentOf(all, p); up != nil && up.Role == "" && from.isMinipod(up.PID) {
@@ -108,6 +109,23 @@ func (from Source) isMinipod(pid int) bool {
 	cmdline, err := os.ReadFile(from.file(pid, "cmdline"))
 	program, _, _ := strings.Cut(string(cmdline), "\x00")
 	return err == nil && filepath.Base(program) == "minipod"
+}
+
+// sharing gives a container that shares its pid namespace with another what that one seemed to have: its orphans, which that one's PID 1
+// has adopted, and those who came later. Whose files a process sees, its it is.
+func (s *Snapshot) sharing() {
+	homes := map[uint64]string{}
+	for _, p := range s.Processes {
+		if inode, ok := p.Namespaces["mnt"]; ok && slices.ContainsFunc(s.Containers, func(c Container) bool { return c.PID == p.PID }) {
+			homes[inode] = p.Container
+		}
+	}
+	for i := range s.Processes {
+		p := &s.Processes[i]
+		if id, ok := homes[p.Namespaces["mnt"]]; ok && (p.Role == Child || p.Role == Joined) {
+			p.Container = id
+		}
+	}
 }
 
 // findCommands tells the command of each container from the children: it is the eldest child of the sandbox. Other

@@ -101,6 +101,7 @@ func Read(from Source, containers []Container) (*Snapshot, error) {
 		}
 	}
 	slices.SortFunc(s.Processes, func(a, b Process) int { return a.PID - b.PID })
+	s.sharing()
 	s.findCommands()
 	return s, nil
 }

@@ -147,6 +147,47 @@ func TestRoles(t *testing.T) {
 	}
 }
 
+// TestSharedPIDs: debug lives among web's processes. Its sandbox does not, and its orphan, which web's PID 1 has adopted, and who joined
+// it have its files.
+func TestSharedPIDs(t *testing.T) {
+	const debug = "user=2000 mnt=2301 pid=2002 net=2303 ipc=2304 uts=2305 cgroup=2306"
+	from := fakeProc(t,
+		fake{1, 0, 1, "init", []string{"/sbin/init"}, nil, ""},
+		fake{100, 1, 100, "minipod", []string{"minipod", "supervisor", "web"}, nil, ""},
+		fake{101, 100, 100, "minipod", []string{"minipod", "sandbox", "web"}, []int{1}, webNamespaces},
+		fake{110, 101, 102, "nginx", []string{"nginx"}, []int{5}, webNamespaces},
+		fake{200, 1, 200, "minipod", []string{"minipod", "supervisor", "debug"}, nil, ""},
+		fake{201, 200, 200, "minipod", []string{"minipod", "sandbox", "debug"}, nil, strings.Replace(debug, "pid=2002", "", 1)},
+		fake{210, 201, 201, "sh", []string{"sh"}, []int{9}, debug},
+		fake{211, 101, 202, "orphan", []string{"orphan"}, []int{10}, debug},
+		fake{212, 200, 203, "ls", []string{"ls"}, []int{11}, debug},
+	)
+	containers := []Container{{"web-id", "web", 101, 100}, {"debug-id", "debug", 201, 200}}
+	s := read(t, from, containers)
+	want := map[int]string{
+		100: "web-id supervisor", 101: "web-id sandbox", 110: "web-id command",
+		200: "debug-id supervisor", 201: "debug-id sandbox", 210: "debug-id command", 211: "debug-id child", 212: "debug-id helper",
+	}
+	for _, p := range s.Processes {
+		if got := p.Container + " " + string(p.Role); got != want[p.PID] {
+			t.Errorf("process %d is %q, want %q", p.PID, got, want[p.PID])
+		}
+	}
+	boxes := Boxes(s, 100)
+	for _, line := range []string{"shared with web: pid 2002", "shared with debug: pid 2002", "PID 201     minipod sandbox debug", "PID 211     here 10    orphan"} {
+		if !strings.Contains(boxes, line) {
+			t.Errorf("%q is missing in\n%s", line, boxes)
+		}
+	}
+	if strings.Contains(boxes, "[in ") {
+		t.Errorf("somebody is said to be elsewhere:\n%s", boxes)
+	}
+	alone := read(t, from, containers[1:])
+	if p := alone.process(211); p == nil || p.Container != "debug-id" || p.Role != Joined {
+		t.Errorf("without web the orphan is %+v", p)
+	}
+}
+
 // TestVanishing: processes that are gone, or half gone, are left out; one whose parent's number was given away since has no
 // known parent; a circle ends.
 func TestVanishing(t *testing.T) {

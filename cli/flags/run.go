@@ -38,7 +38,10 @@ type Run struct {
 
 	Pull     string // missing, always or never
 	Platform string // "": this machine's
-	Network  string // "": the default; none or host
+	Network  string // "": the default; none, host or container:NAME
+	IPC      string // "": the default; private, shareable, none or container:NAME
+	UTS      string // "": private; or container:NAME
+	PID      string // "": private; or container:NAME
 
 	Detach      bool // leave it running
 	Restart     RestartPolicy
@@ -106,6 +109,9 @@ func (r *Run) finish() (err error) {
 	if r.Remove && r.Restart.Name != "" && r.Restart.Name != "no" {
 		return hint.Wrap(errors.New("conflicting options: --rm and --restart"), "leave one of them out")
 	}
+	if err := r.checkShared(); err != nil {
+		return err
+	}
 	if r.Env, err = variables(r.envFiles, r.env); err != nil {
 		return err
 	}
@@ -170,15 +176,16 @@ var runFlags = []runFlag{
 	{Flag{Name: "hostname", Short: "h", Kind: String, Value: "NAME", Usage: "the container's host name"}, func(r *Run) any { return r.setHostname }},
 	{Flag{Name: "init", Kind: Bool, Default: "true", Usage: "run the command under minipod's PID 1"}, func(r *Run) any { return &r.Init }},
 	{Flag{Name: "interactive", Short: "i", Kind: Bool, Usage: "hand stdin to the command"}, func(r *Run) any { return &r.Interactive }},
+	{Flag{Name: "ipc", Kind: String, Value: "shareable|private|none|container:NAME", Default: "shareable", Usage: "whose System V IPC and /dev/shm it has, and who may join its"}, func(r *Run) any { return r.setIPC }},
 	{Flag{Name: "label", Short: "l", Kind: Strings, Value: "NAME[=VALUE]", Usage: "label the container"}, func(r *Run) any { return &r.labels }},
 	{Flag{Name: "label-file", Kind: Strings, Value: "FILE", Usage: "label the container as a file says, one a line"}, func(r *Run) any { return &r.labelFiles }},
 	{Flag{Name: "log-driver", Kind: String, Value: "json-file|none", Default: "json-file", Usage: "whether what the command prints is kept"}, func(r *Run) any { return r.setLogDriver }},
 	{Flag{Name: "log-opt", Kind: Strings, Value: "KEY=VALUE", Usage: "how long its log may grow: max-size=10m, max-file=3"}, func(r *Run) any { return r.addLogOpt }},
 	{Flag{Name: "mount", Kind: Strings, Value: "KEY=VALUE,…", Usage: "mount a bind, volume or tmpfs"}, func(r *Run) any { return r.addMount }},
 	{Flag{Name: "name", Kind: String, Value: "NAME", Usage: "the container's name"}, func(r *Run) any { return r.setName }},
-	{Flag{Name: "network", Alias: "net", Kind: String, Value: "none|host", Usage: "which network the container sees"}, func(r *Run) any { return oneOf(&r.Network, "none", "host") }},
+	{Flag{Name: "network", Alias: "net", Kind: String, Value: "none|host|container:NAME", Usage: "which network the container sees"}, func(r *Run) any { return r.setNetwork }},
 	{Flag{Name: "oom-score-adj", Kind: Int, Value: "NUMBER", Usage: "whom the kernel kills first, -1000 to 1000"}, func(r *Run) any { return r.setOOMScoreAdj }},
-	{Flag{Name: "pid", Kind: String, Value: "private", Usage: "make the command PID 1 itself, like --init=false"}, func(r *Run) any { return r.setPID }},
+	{Flag{Name: "pid", Kind: String, Value: "private|container:NAME", Usage: "private: the command is PID 1 itself, like --init=false; else whose processes it lives among"}, func(r *Run) any { return r.setPID }},
 	{Flag{Name: "platform", Kind: String, Value: "OS/ARCH", Usage: "which of an image's platforms to pull"}, func(r *Run) any { return &r.Platform }},
 	{Flag{Name: "privileged", Kind: Bool, Usage: "not possible without root: see --cap-add"}, func(*Run) any { return refusePrivileged }},
 	{Flag{Name: "pull", Kind: String, Value: "missing|always|never", Default: "missing", Usage: "when to pull the image"}, func(r *Run) any { return oneOf(&r.Pull, "missing", "always", "never") }},
@@ -197,6 +204,7 @@ var runFlags = []runFlag{
 	{Flag{Name: "ulimit", Kind: Strings, Value: "NAME=SOFT[:HARD]", Usage: "set a resource limit (-1: none)"}, func(r *Run) any { return r.addUlimit }},
 	{Flag{Name: "umask", Kind: String, Value: "OCTAL", Default: "0022", Usage: "the command's umask"}, func(r *Run) any { return r.setUmask }},
 	{Flag{Name: "user", Short: "u", Kind: String, Value: "USER[:GROUP]", Usage: "run as this user of the image, name or number"}, func(r *Run) any { return &r.User }},
+	{Flag{Name: "uts", Kind: String, Value: "private|container:NAME", Default: "private", Usage: "whose host name it has"}, func(r *Run) any { return r.setUTS }},
 	{Flag{Name: "volume", Short: "v", Kind: Strings, Value: "[SOURCE:]TARGET[:OPTIONS]", Usage: "mount a folder, file or volume"}, func(r *Run) any { return r.addVolume }},
 	{Flag{Name: "workdir", Short: "w", Kind: String, Value: "FOLDER", Usage: "the command's working folder"}, func(r *Run) any { return r.setWorkdir }},
 }
@@ -253,18 +261,6 @@ func (r *Run) setOOMScoreAdj(value string) error {
 	}
 	r.OOMScoreAdj = &n
 	return nil
-}
-
-func (r *Run) setPID(value string) error {
-	switch value {
-	case "private":
-		r.Init = false
-		return nil
-	case "host":
-		return hint.Wrap(errors.New("the host's processes can't be shown: a user namespace may mount /proc only of PIDs that it owns"),
-			"leave --pid out")
-	}
-	return oneOf(new(string), "private")(value)
 }
 
 func refusePrivileged(value string) error {

@@ -10,6 +10,7 @@
 package run
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,6 +89,8 @@ type run struct {
 	unpin      func() // lets others change the store's names again
 	fill       []string
 	limits     *specs.LinuxResources
+	shared     shared
+	share      runtime.Shares
 	create     bool // `minipod create`: it is not started
 }
 
@@ -103,6 +106,9 @@ func (r *run) prepare() (err error) {
 		return err
 	}
 	if r.limits, err = r.Resources.Spec(); err != nil {
+		return err
+	}
+	if err := r.findShared(); err != nil {
 		return err
 	}
 	for _, warning := range r.Warnings {
@@ -150,8 +156,8 @@ func (r *run) foreground() (status int, err error) {
 	var stdio *supervisor.Stdio
 	var sandbox *stage.Sandbox
 	s.Narrate, s.Pause = r.narrator()
-	// Nobody but we listen, and nothing is limited: so nothing of the container is needed to fork its sandbox.
-	quick := r.Remove && r.limits == nil && r.Resources.CgroupParent == ""
+	// Nobody but we listen, nothing is limited and nothing shared: so nothing of the container is needed to fork its sandbox.
+	quick := r.Remove && r.limits == nil && r.Resources.CgroupParent == "" && r.share == nil
 	if quick {
 		if stdio, sandbox, err = r.fork(s, &record); err != nil {
 			return 0, err
@@ -223,7 +229,7 @@ func (r *run) fork(s *supervisor.Supervisor, record *runtime.Record) (*superviso
 		return nil, nil, err
 	}
 	sandbox, err := runtime.Fork(runtime.Nascent{
-		Name: runtime.NameOf(*record), Namespaces: spec.Namespaces(r.Network == "host"), Capabilities: r.caps,
+		Name: runtime.NameOf(*record), Namespaces: spec.Namespaces(r.hostNetwork()), Capabilities: r.caps,
 		UIDs: r.uids, GIDs: r.gids, Stdio: stdio.Command, Narrate: s.Narrate,
 	})
 	if err != nil {
@@ -279,7 +285,7 @@ func (r *run) describe(c *runtime.Container, b *runtime.Bundle) error {
 	if err != nil {
 		return err
 	}
-	hostname := r.Hostname
+	hostname := cmp.Or(r.Hostname, r.sharedHostname())
 	if hostname == "" && r.Network == "host" { // who shares the host's network answers to its name, as in docker
 		if hostname, err = os.Hostname(); err != nil {
 			return err
@@ -288,8 +294,8 @@ func (r *run) describe(c *runtime.Container, b *runtime.Bundle) error {
 	b.Spec, err = spec.Build(r.image.Config.Config, spec.Options{
 		ID: c.ID, Hostname: hostname,
 		Args: r.Args, Entrypoint: r.Entrypoint, Env: r.Env, Workdir: r.Workdir, User: r.User, Terminal: r.TTY,
-		Mounts: mounts, ShmSize: r.ShmSize, ReadOnly: r.ReadOnly,
-		HostNetwork:  r.Network == "host",
+		Mounts: mounts, ShmSize: r.ShmSize, NoShm: r.IPC == "none", ReadOnly: r.ReadOnly,
+		HostNetwork:  r.hostNetwork(),
 		Capabilities: r.caps, NoNewPrivileges: r.NoNewPrivileges,
 		Rlimits: limits, OOMScoreAdj: r.OOMScoreAdj, Umask: r.Umask,
 		UIDs: r.uids, GIDs: r.gids,
@@ -303,8 +309,7 @@ func (r *run) describe(c *runtime.Container, b *runtime.Bundle) error {
 		return err
 	}
 	b.Fill = r.fill
-	b.Files, err = r.files(b.Spec.Hostname)
-	return err
+	return r.shareWith(b)
 }
 
 // stopSignal is the user's, the image's or SIGTERM.

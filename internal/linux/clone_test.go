@@ -14,7 +14,7 @@ import (
 func TestCloneFails(t *testing.T) {
 	for range 300 {
 		p := &Program{}
-		p.Clone()
+		p.Clone(0)
 		p.Execve("/no/such/program", []string{"x"}, nil)
 		child, err := Fork(0, p)
 		if err != nil {

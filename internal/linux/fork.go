@@ -327,8 +327,13 @@ func Forwardable() (usual, realTime []os.Signal) {
 	return usual, realTime
 }
 
-// NewCgroup is the flag of the cgroup namespace, which a child that is born in a group makes itself (see ForkInto).
-const NewCgroup = unix.CLONE_NEWCGROUP
+// Flags of clone(2) that callers name. A child that is born in a group makes its cgroup namespace itself (see ForkInto).
+const (
+	NewCgroup = unix.CLONE_NEWCGROUP
+	NewUser   = unix.CLONE_NEWUSER
+	NewNS     = unix.CLONE_NEWNS // mounts
+	NewPID    = unix.CLONE_NEWPID
+)
 
 // Namespaces are the seven that a container has of its own, by the names of clone(2).
 var Namespaces = [...]struct {

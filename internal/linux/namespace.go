@@ -67,3 +67,8 @@ func openNamespace(path string) (int, error) {
 		return fd, nil
 	}
 }
+
+// NamespaceText returns the text of the link in /proc/PID/ns that leads to the namespace behind f: "mnt:[4026531841]".
+func NamespaceText(f *os.File) (string, error) {
+	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+}

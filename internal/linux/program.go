@@ -97,10 +97,14 @@ func NamespaceNames(flags uintptr) string {
 	return strings.Join(names, "|")
 }
 
-// Clone has the rest of the program done by another process, a sibling: it is in the pid namespace that SetnsAll joined, and it is
-// the caller of Fork that waits for it. Child.Started tells its PID.
-func (p *Program) Clone() {
-	p.add("clone(CLONE_PARENT)", unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(syscall.SIGCHLD)).spawn = true
+// Clone has the rest of the program done by another process, a sibling, in new namespaces of the kinds in flags (CLONE_NEW*). It is
+// in the pid namespace that was joined before, and it is the caller of Fork that waits for it. Child.Started tells its PID.
+func (p *Program) Clone(flags uintptr) {
+	name := "CLONE_PARENT"
+	if flags != 0 {
+		name += "|" + NamespaceNames(flags)
+	}
+	p.add("clone("+name+")", unix.SYS_CLONE, unix.CLONE_PARENT|flags|uintptr(syscall.SIGCHLD)).spawn = true
 }
 
 // cloneIndex is the index of Clone's call; without one, of the last.
@@ -251,6 +255,34 @@ func seccompProgram(filter []byte) *unix.SockFprog {
 // WaitForByte reads one byte from fd.
 func (p *Program) WaitForByte(fd int) {
 	p.add(fmt.Sprintf("read(%d)", fd), unix.SYS_READ, uintptr(fd), pin(p, new([1]byte)), 1)
+}
+
+// OpenTree makes a copy of the mount at path, attached nowhere, and keeps its descriptor. What is mounted below stays out, and a
+// symbolic link as the last component is an error.
+func (p *Program) OpenTree(path string) {
+	flags := uintptr(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_SYMLINK_NOFOLLOW)
+	p.add(fmt.Sprintf("open_tree(%q, OPEN_TREE_CLONE)", path), unix.SYS_OPEN_TREE, atFdcwd, p.bytes(path), flags).keep = true
+}
+
+// NewMount makes a file system of the given type, attached nowhere, and keeps its descriptor. attr is of MOUNT_ATTR_*.
+func (p *Program) NewMount(fstype string, attr uint64) {
+	p.add(fmt.Sprintf("fsopen(%q)", fstype), unix.SYS_FSOPEN, p.bytes(fstype), unix.FSOPEN_CLOEXEC).keep = true
+	p.add("fsconfig(FSCONFIG_CMD_CREATE)", unix.SYS_FSCONFIG, 0, unix.FSCONFIG_CMD_CREATE, 0, 0, 0).use = 1
+	c := p.add(fmt.Sprintf("fsmount(attributes %#x)", attr), unix.SYS_FSMOUNT, 0, unix.FSMOUNT_CLOEXEC, uintptr(attr))
+	c.use, c.keep = 1, true
+}
+
+// Pass ends the program: it sends the kept descriptor along with one byte over socket. place is a descriptor that the caller has open and
+// the child may replace, since a message is written down beforehand, number and all.
+func (p *Program) Pass(socket, place int) {
+	p.add(fmt.Sprintf("dup3(the mount, %d)", place), unix.SYS_DUP3, 0, uintptr(place), unix.O_CLOEXEC).use = 1
+	rights, data := unix.UnixRights(place), new(byte)
+	iov := &unix.Iovec{Base: data, Len: 1}
+	message := &unix.Msghdr{Iov: iov, Iovlen: 1, Control: unsafe.SliceData(rights)}
+	message.SetControllen(len(rights))
+	p.pins = append(p.pins, rights, data, iov)
+	p.add(fmt.Sprintf("sendmsg(%d, SCM_RIGHTS)", socket), unix.SYS_SENDMSG, uintptr(socket), pin(p, message), unix.MSG_NOSIGNAL)
+	p.add("exit_group(0)", unix.SYS_EXIT_GROUP, 0)
 }
 
 // Execve ends the program by executing path.

@@ -37,6 +37,7 @@ type Options struct {
 
 	Mounts   []specs.Mount // ready to be mounted: volumes are binds of their folders by now
 	ShmSize  int64         // bytes; 0 for DefaultShmSize
+	NoShm    bool          // nothing at /dev/shm
 	ReadOnly bool          // the root, not the mounts
 
 	HostNetwork     bool
@@ -260,7 +261,7 @@ func defaultMounts(o Options) []specs.Mount {
 	if o.HostNetwork {
 		sys = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"}}
 	}
-	return []specs.Mount{
+	list := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: pts},
@@ -271,4 +272,8 @@ func defaultMounts(o Options) []specs.Mount {
 			"nosuid", "noexec", "nodev", "mode=1777", "size=" + strconv.FormatInt(size, 10),
 		}},
 	}
+	if o.NoShm {
+		list = list[:len(list)-1]
+	}
+	return list
 }

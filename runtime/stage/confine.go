@@ -17,10 +17,14 @@ const (
 	capsOfPID1      = 1<<capKill | 1<<capBlockSuspend
 )
 
+// A sandbox whose command is in another's pid namespace stays in the host's, where no container sees it. So it may keep what it needs to
+// find the command's processes, should it have to end them: the kernel shows whose namespaces are whose to those who may trace.
+const capsOutside = capsOfPID1 | 1<<capSysPtrace
+
 // exposed tells whether the payload can trace PID 1 all the same: with --cap-add SYS_PTRACE, BLOCK_SUSPEND or ALL. What
 // PID 1 could do, or could execute, is then the payload's to do.
 func (s *sandbox) exposed() bool {
-	return s.plan.Process.Bounding&(1<<capSysPtrace|1<<capBlockSuspend) != 0
+	return !s.plan.sharesPIDs() && s.plan.Process.Bounding&(1<<capSysPtrace|1<<capBlockSuspend) != 0
 }
 
 // openGate makes what an exposed PID 1's payload waits at.

@@ -16,7 +16,8 @@ import (
 type Held struct {
 	root       linux.File
 	pidfd      int
-	namespaces uintptr // those that the sandbox has of its own, CLONE_NEW*
+	namespaces uintptr  // those that the sandbox does not share with us, CLONE_NEW*
+	pids       *os.File // the pid namespace, where the sandbox is not in it; nil: the sandbox's own
 }
 
 // Hold takes hold of a sandbox that nobody has waited for yet: until then its number means it and nobody else.
@@ -30,7 +31,7 @@ func (p *Sandbox) Hold() (*Held, error) {
 		linux.Close(pidfd)
 		return nil, fmt.Errorf("look into the container: %w", err)
 	}
-	return &Held{root, pidfd, p.Namespaces}, nil
+	return &Held{root, pidfd, p.Namespaces, p.PIDs()}, nil
 }
 
 // Close lets go of it.
@@ -130,8 +131,14 @@ func (s *sandbox) addEntry(e *Entry, p *linux.Program) (cleanup func(), err erro
 			p.Dup(fd, i)
 		}
 	}
-	p.SetnsAll(e.Sandbox.pidfd, e.Sandbox.namespaces)
-	p.Clone()
+	h := e.Sandbox
+	if h.pids == nil {
+		p.SetnsAll(h.pidfd, h.namespaces)
+	} else {
+		p.SetnsAll(h.pidfd, h.namespaces&^linux.NewPID)
+		p.Setns(int(h.pids.Fd()), "pid")
+	}
+	p.Clone(0)
 	if s.terminal != nil {
 		p.Fchown(int(s.terminal.Fd()), s.uid, s.gid)
 	}

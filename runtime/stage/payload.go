@@ -30,6 +30,7 @@ var payloadSteps = []struct {
 	add  func(*sandbox, *linux.Program)
 	why  string
 }{
+	{"join-pids", (*sandbox).addJoinPIDs, "whose processes it is to live among: a pid namespace is that of children"},
 	{"gate", (*sandbox).addGate, "a program that may trace PID 1 starts when PID 1 can do no more than itself"},
 	{"session", (*sandbox).addSession, "a session of its own: the user's terminal is not its to control"},
 	{"limits", (*sandbox).addLimits, "resource limits and the file mode mask"},
@@ -39,6 +40,7 @@ var payloadSteps = []struct {
 	{"capabilities", (*sandbox).addCapabilities, "root in the container, with Docker's few of its powers"},
 	{"no-new-privs", (*sandbox).addNoNewPrivileges, "no set-uid program in the image can raise them again"},
 	{"descriptors", (*sandbox).addDescriptors, "nothing that we or our caller left open goes along"},
+	{"among", (*sandbox).addAmong, "seen by the others from here on: by now it can do no more than the command"},
 	{"seccomp", (*sandbox).addSeccomp, "last: everything above needed calls that it forbids"},
 	{"exec", (*sandbox).addExec, whyExec},
 }
@@ -60,6 +62,12 @@ func (s *sandbox) addPayload(p *payload) {
 }
 
 func (s *sandbox) addSession(p *linux.Program) {
+	if !s.plan.sharesPIDs() { // else it is not the process yet that will lead it
+		s.addSessionNow(p)
+	}
+}
+
+func (s *sandbox) addSessionNow(p *linux.Program) {
 	if s.plan.Reaper { // else it is PID 1, which leads a session already
 		p.Setsid()
 	}
@@ -113,6 +121,23 @@ func (s *sandbox) addNoNewPrivileges(p *linux.Program) {
 
 func (s *sandbox) addDescriptors(p *linux.Program) { p.CloseFrom(3) }
 
+// addJoinPIDs and addAmong put the command into another container's pid namespace. Trust boundary: who may trace there sees the process
+// from its birth on, while its memory still is ours. So it is born late, with the command's own powers, and by a sandbox whose binary
+// is a sealed copy.
+func (s *sandbox) addJoinPIDs(p *linux.Program) {
+	if s.plan.sharesPIDs() {
+		p.Setns(s.plan.PIDNamespace, "pid")
+	}
+}
+
+func (s *sandbox) addAmong(p *linux.Program) {
+	if s.plan.sharesPIDs() {
+		p.Clone(0)
+		s.addSessionNow(p)
+		p.ParentDeathSignal(syscall.SIGKILL) // the sandbox is not the PID 1 with which it would die
+	}
+}
+
 func (s *sandbox) addSeccomp(p *linux.Program) {
 	if s.plan.Process.NoNewPrivileges && s.plan.Process.Seccomp != nil {
 		p.Seccomp(s.plan.Process.Seccomp)
@@ -162,6 +187,8 @@ func (s *sandbox) blame(p *payload, err error) (name string, _ error) {
 		}
 	}
 	switch {
+	case name == "among" && call.Err == syscall.ENOMEM: // the kernel's answer where that namespace's PID 1 has ended
+		return name, fmt.Errorf("the container whose processes it joins has ended: %w", err)
 	case name != "exec":
 		return name, err
 	case s.search != nil && call.Err == syscall.ENOENT:

@@ -15,10 +15,15 @@ type Plan struct {
 	Rootfs   rootfs.Plan
 	Process  Process
 	Reaper   bool // run the command under PID 1; else it is PID 1 itself
+
+	PIDNamespace int // the descriptor of another's that the command joins, while the sandbox stays in the host's; 0: its own
+
 	Terminal bool
 	Explain  bool // send every step as it happens
 	Step     bool // and wait for the parent's word before each
 }
+
+func (p *Plan) sharesPIDs() bool { return p.PIDNamespace != 0 }
 
 // A Process is the command as it will run.
 type Process struct {

@@ -15,8 +15,11 @@ import (
 	"codeberg.org/minipod/minipod/rootfs"
 )
 
-// controlFD is the child's one descriptor beside standard input, output and error.
+// controlFD is the child's one descriptor beside standard input, output and error, and Options.Files.
 const controlFD = 3
+
+// FirstFile is the descriptor of the first of Options.Files.
+const FirstFile = controlFD + 1
 
 // Role is argv[1] of a sandbox.
 const Role = "sandbox"
@@ -36,6 +39,7 @@ type sandbox struct {
 	search   []string     // instead of command, from outside: the files to try
 	uid, gid uint32
 	groups   []uint32
+	mounts   string // its mount namespace, by the text of /proc/self/ns/mnt, where it shares a pid namespace
 
 	gateIn, gateOut *os.File // see confine.go
 }
@@ -113,6 +117,14 @@ func (s *sandbox) run() (name string, err error) {
 		s.tellPayload(payload, nil)
 		return s.blame(payload, payload.program.Run()) // returns only where execve failed
 	}
+	var signals *reaper.Reaper
+	if s.plan.sharesPIDs() { // the supervisor's death is to be heard: see endRest
+		signals = reaper.Listen()
+		signals.KillOn(orphaned)
+		if err := linux.SetParentDeathSignal(orphaned); err != nil {
+			return "exec", err
+		}
+	}
 	child, err := linux.Fork(0, payload.program)
 	if err != nil {
 		return "exec", err
@@ -120,23 +132,35 @@ func (s *sandbox) run() (name string, err error) {
 	if err := s.passGate(); err != nil {
 		return "exec", fmt.Errorf("limit PID 1: %w", err)
 	}
-	signals := reaper.Listen() // nobody is told yet that there is anybody to signal
+	if signals == nil {
+		signals = reaper.Listen() // nobody is told yet that there is anybody to signal
+	}
 	err = child.Started()
 	s.tellPayload(payload, err)
 	if err != nil {
 		return s.blame(payload, err)
 	}
+	mounts := s.mounts
 	if err := s.settle(); err != nil {
 		return "exec", err
 	}
-	os.Exit(signals.Run(child.PID))
+	status := signals.Run(child.PID)
+	if mounts != "" {
+		endRest(mounts)
+	}
+	os.Exit(status)
 	return "", nil
 }
 
 // settle makes PID 1 as small as it can be: no descriptor, hardly a capability, no memory that it does not need.
 func (s *sandbox) settle() error {
 	if s.gateIn == nil { // else it is done
-		if err := linux.SetCapabilities(capsOfPID1); err != nil {
+		set := uint64(capsOfPID1)
+		if s.plan.sharesPIDs() {
+			set = capsOutside
+			linux.Close(s.plan.PIDNamespace)
+		}
+		if err := linux.SetCapabilities(set); err != nil {
 			return err
 		}
 	}

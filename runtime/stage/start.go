@@ -15,11 +15,13 @@ import (
 // Options say how to fork a sandbox, and how to start it then.
 type Options struct {
 	Name       string              // of the container, as ps shows it
-	Namespaces uintptr             // CLONE_NEW*
+	Namespaces uintptr             // CLONE_NEW*: those that it does not share with the host
+	Join       []Namespace         // those of them that are not new but another's, the user namespace first
+	Files      []*os.File          // what else it is born with, as descriptors from FirstFile on
 	Stdio      [3]*os.File         // of the command; the sandbox itself keeps none of them
 	Cgroup     *os.File            // the group that it is born in; nil: ours
 	Sealed     bool                // execute a sealed copy of our binary: the payload may change mounts
-	MapIDs     func(pid int) error // writes the id map; called on a goroutine of its own
+	MapIDs     func(pid int) error // writes the id map of a new user namespace; called on a goroutine of its own
 	Narrate    func(Event)         // told each step, when the plan says so
 
 	Plan    *Plan               // from here on: what Start needs
@@ -34,10 +36,14 @@ type Sandbox struct {
 
 	Namespaces uintptr // as it was forked
 
-	child   *linux.Child
-	control *os.File
-	mapped  chan error // the id map's result
-	began   time.Time
+	pidNamespace *os.File // another's, which the command is in and the sandbox is not; nil: its own
+	mounts       *os.File // its mount namespace, where pidNamespace is another's
+
+	child    *linux.Child
+	executes bool // it is known to execute us: it was forked into namespaces that there were
+	control  *os.File
+	mapped   chan error // the id map's result
+	began    time.Time
 }
 
 // Fork forks a sandbox, which executes this binary again, and has its ids mapped. Both take milliseconds, and go on while the
@@ -56,7 +62,10 @@ func Fork(o Options) (*Sandbox, error) {
 		return nil, errors.Join(err, ours.Close())
 	}
 	flags := o.Namespaces
-	if o.Cgroup != nil { // the namespace's root is the group of who makes it: so the child does, in its own
+	switch {
+	case len(o.Join) > 0: // a namespace can be joined only from within its user namespace: the program clones after that
+		flags = 0
+	case o.Cgroup != nil: // the namespace's root is the group of who makes it: so the child does, in its own
 		flags &^= linux.NewCgroup
 	}
 	p.child, err = linux.ForkInto(o.Cgroup, flags, program)
@@ -65,6 +74,9 @@ func Fork(o Options) (*Sandbox, error) {
 		return nil, errors.Join(err, ours.Close())
 	}
 	p.PID = p.child.PID
+	if len(o.Join) > 0 {
+		return p.joined(&o, program.Calls())
+	}
 	o.tell("clone", "one call makes the process and all of its namespaces", p.began, append([]string{"clone(" + linux.NamespaceNames(o.Namespaces) + ")"}, program.Calls()...), nil)
 	p.began = time.Now()
 	go func() { p.mapped <- o.MapIDs(p.PID) }()
@@ -92,9 +104,12 @@ func Start(o Options) (*Sandbox, error) {
 
 // program is what the child does before it is us again.
 func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
-	files := []*os.File{o.Stdio[0], o.Stdio[1], o.Stdio[2], control}
+	files := append([]*os.File{o.Stdio[0], o.Stdio[1], o.Stdio[2], control}, o.Files...)
 	prog := &linux.Program{}
-	if o.Cgroup != nil {
+	switch {
+	case len(o.Join) > 0:
+		o.join(prog)
+	case o.Cgroup != nil:
 		prog.Unshare(o.Namespaces & linux.NewCgroup)
 	}
 	prog.Setsid() // PID 1 has no use for our terminal; and a key's signal comes once, through us
@@ -174,8 +189,10 @@ func (p *Sandbox) start(o *Options) error {
 	defer plan.Close()
 	said, mapping := p.say("plan", int(plan.Fd())), p.ids()
 	// Did the child even reach execve? Where the kernel refused open_tree, say, the rest failed only as a consequence.
-	if err := p.child.Started(); err != nil {
-		return fmt.Errorf("start the sandbox: %w", err)
+	if !p.executes {
+		if err := p.child.Started(); err != nil {
+			return fmt.Errorf("start the sandbox: %w", err)
+		}
 	}
 	if said != nil {
 		return said
@@ -183,7 +200,9 @@ func (p *Sandbox) start(o *Options) error {
 	if mapping != nil {
 		return mapping
 	}
-	o.tell("id-map", "root inside is you outside; the other ids are your subordinate range", p.began, []string{fmt.Sprintf("newuidmap %d …, newgidmap %d …", p.PID, p.PID)}, nil)
+	if !p.executes {
+		o.tell("id-map", "root inside is you outside; the other ids are your subordinate range", p.began, []string{fmt.Sprintf("newuidmap %d …, newgidmap %d …", p.PID, p.PID)}, nil)
+	}
 	if o.Prepare != nil {
 		if err := o.Prepare(p.PID); err != nil {
 			return err
@@ -303,6 +322,7 @@ func (p *Sandbox) Abandon() error {
 		return err
 	}
 	_, err := p.child.Wait()
+	err = errors.Join(err, p.endRest())
 	_ = p.ids() // newuidmap and newgidmap have ended, too; a process that is gone they could not map
 	return err
 }
@@ -313,6 +333,7 @@ func (p *Sandbox) Signal(sig syscall.Signal) error { return p.child.Kill(sig) }
 // Wait waits for the sandbox's end and returns the command's exit status, 128+n for a signal.
 func (p *Sandbox) Wait() (int, error) {
 	status, err := p.child.Wait()
+	err = errors.Join(err, p.endRest())
 	switch {
 	case err != nil:
 		return hint.ExitRuntime, err

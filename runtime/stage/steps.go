@@ -62,9 +62,17 @@ func (s *sandbox) becomeRoot() error {
 	return s.send(message{Kind: "alive"})
 }
 
-func (s *sandbox) privateMounts() error { return s.root.MakePrivate() }
-func (s *sandbox) gather() error        { return s.root.Gather() }
-func (s *sandbox) overlay() error       { return s.root.MountRoot() }
+func (s *sandbox) privateMounts() (err error) {
+	if s.plan.sharesPIDs() { // while we still see the /proc that shows us
+		if s.mounts, err = os.Readlink("/proc/self/ns/mnt"); err != nil {
+			return err
+		}
+	}
+	return s.root.MakePrivate()
+}
+
+func (s *sandbox) gather() error  { return s.root.Gather() }
+func (s *sandbox) overlay() error { return s.root.MountRoot() }
 
 func (s *sandbox) fillVolumes() error {
 	for _, m := range s.plan.Rootfs.Mounts {
@@ -94,7 +102,9 @@ func (s *sandbox) dev() error {
 	if err := s.root.MakeDev(); err != nil {
 		return err
 	}
-	return s.root.Place(func(m *rootfs.Mount) bool { return m.Type != "bind" && strings.HasPrefix(m.Target, "/dev/") })
+	return s.root.Place(func(m *rootfs.Mount) bool {
+		return (m.Type != "bind" || m.FD != 0) && strings.HasPrefix(m.Target, "/dev/")
+	})
 }
 
 func (s *sandbox) sys() error {

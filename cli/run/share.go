@@ -1,0 +1,96 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"codeberg.org/minipod/minipod/cli/flags"
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/runtime"
+)
+
+// shared is what is known of the containers whose namespaces are to be joined, by the kind of namespace.
+type shared map[specs.LinuxNamespaceType]*runtime.Bundle
+
+// findShared looks up the containers that --network, --ipc, --uts and --pid name. From here on the flags have their IDs: a name may pass on to
+// another container, and this one shall join the same at each start.
+func (r *run) findShared() error {
+	for _, mode := range []struct {
+		kind  specs.LinuxNamespaceType
+		value *string
+	}{
+		{specs.NetworkNamespace, &r.Network},
+		{specs.IPCNamespace, &r.IPC},
+		{specs.UTSNamespace, &r.UTS},
+		{specs.PIDNamespace, &r.PID},
+	} {
+		name, ok := flags.Joined(*mode.value)
+		if !ok {
+			continue
+		}
+		record, err := runtime.Find(r.dirs, name)
+		if err != nil {
+			return err
+		}
+		b, err := runtime.LoadBundle(r.dirs, record.ID)
+		if err != nil {
+			return err
+		}
+		if mode.kind == specs.IPCNamespace && (b.IPC == "private" || b.IPC == "none") {
+			return hint.Wrap(fmt.Errorf("cannot join IPC of container %s: it has --ipc %s", record.Name, b.IPC), "run that one with --ipc shareable, which is the default")
+		}
+		*mode.value = flags.ContainerMode(record.ID)
+		if r.shared == nil {
+			r.shared, r.share = shared{}, runtime.Shares{}
+		}
+		r.shared[mode.kind] = b
+		if !hasNetwork(b) && mode.kind == specs.NetworkNamespace { // the host's: that is no container's to join, and we are in it
+			continue
+		}
+		r.share[mode.kind] = record.ID
+	}
+	return nil
+}
+
+func hasNetwork(b *runtime.Bundle) bool {
+	return slices.ContainsFunc(b.Spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace })
+}
+
+// hostNetwork tells whether the container sees the host's network, by itself or by whom it shares one with.
+func (r *run) hostNetwork() bool {
+	if b := r.shared[specs.NetworkNamespace]; b != nil {
+		return !hasNetwork(b)
+	}
+	return r.Network == "host"
+}
+
+// shareWith completes the bundle of a container that joins others': it has their ids, and where it shares a network, the files that tell of it.
+func (r *run) shareWith(b *runtime.Bundle) error {
+	b.Share, b.IPC = r.share, r.IPC
+	for _, other := range r.shared {
+		b.UIDs, b.GIDs = other.UIDs, other.GIDs // whether they are all the same the start finds out: only then is there a user namespace
+	}
+	if other := r.shared[specs.NetworkNamespace]; other != nil {
+		if len(other.Files) == 0 {
+			return errors.New("the container whose network it shares has no names and resolvers")
+		}
+		b.Files = other.Files
+		return nil
+	}
+	var err error
+	b.Files, err = r.files(b.Spec.Hostname)
+	return err
+}
+
+// sharedHostname is the name of the container whose UTS namespace is joined, or whose network: as in docker, it has the same then.
+func (r *run) sharedHostname() string {
+	for _, kind := range []specs.LinuxNamespaceType{specs.UTSNamespace, specs.NetworkNamespace} {
+		if b := r.shared[kind]; b != nil {
+			return b.Spec.Hostname
+		}
+	}
+	return ""
+}

@@ -1,0 +1,164 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"codeberg.org/minipod/minipod/internal/linux"
+)
+
+// A Namespace is one that there is already, and that a sandbox is to live in.
+type Namespace struct {
+	Flag uintptr  // its CLONE_NEW*
+	File *os.File // of /proc/PID/ns
+}
+
+// join adds what makes the child one of others' namespaces, and then the rest new. A process becomes a member of the user namespace first:
+// that one's powers are what the others ask for. The child does it before it is Go again, since a threaded program may not.
+//
+// The pid namespace is left to the command. The sandbox stays in the host's, unseen by the container whose processes are joined: while
+// it builds the container, it has powers and sees files that nobody there may get at, and some may trace.
+func (o *Options) join(p *linux.Program) {
+	fresh := o.Namespaces
+	for _, ns := range o.Join {
+		fresh &^= ns.Flag
+		if ns.Flag != linux.NewPID {
+			p.Setns(int(ns.File.Fd()), linux.NamespaceNames(ns.Flag))
+		}
+	}
+	p.Clone(fresh)
+}
+
+func (o *Options) pidNamespace() *os.File {
+	for _, ns := range o.Join {
+		if ns.Flag == linux.NewPID {
+			return ns.File
+		}
+	}
+	return nil
+}
+
+const whyJoin = "these namespaces are another container's, and first of all the user namespace that owns them"
+
+// joined waits until the child has joined, cloned and executed us. On an error there is no sandbox.
+func (p *Sandbox) joined(o *Options, calls []string) (*Sandbox, error) {
+	p.mapped <- nil // the ids are those of the user namespace that it joined
+	p.executes = true
+	err := p.child.Started()
+	p.PID = p.child.PID
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the sandbox: %w", err), p.Abandon())
+	}
+	if pids := o.pidNamespace(); pids != nil {
+		if err := p.hold(pids); err != nil {
+			return nil, errors.Join(fmt.Errorf("start the sandbox: %w", err), p.Abandon())
+		}
+	}
+	n := 0
+	for strings.HasPrefix(calls[n], "setns(") {
+		n++
+	}
+	o.tell("join", whyJoin, p.began, []string{strings.Join(calls[:n], " ")}, nil)
+	o.tell("clone", "a process with the rest of the namespaces, which are its own", p.began, calls[n:], nil)
+	p.began = time.Now()
+	return p, nil
+}
+
+// hold keeps what it takes to enter the container, and to find what it leaves, for as long as it lives.
+func (p *Sandbox) hold(pids *os.File) (err error) {
+	if p.mounts, err = os.Open("/proc/" + strconv.Itoa(p.PID) + "/ns/mnt"); err != nil {
+		return err
+	}
+	fd, err := linux.DupHigh(pids)
+	if err == nil {
+		p.pidNamespace = os.NewFile(uintptr(fd), pids.Name())
+	}
+	return err
+}
+
+// PIDs is the pid namespace of the command, where the sandbox is not in it; else nil.
+func (p *Sandbox) PIDs() *os.File { return p.pidNamespace }
+
+// orphaned is what tells a sandbox whose command shares a pid namespace that the supervisor has died. No supervisor forwards it.
+const orphaned = syscall.SIGPIPE
+
+// endRest kills what the command has left, before the sandbox itself ends. An error would have no reader, and the supervisor does the
+// same (Sandbox.endRest) for a sandbox that was killed; this is for a supervisor that was.
+func endRest(mounts string) { _ = linux.KillInMountNamespace(mounts) }
+
+// endRest kills what a command left that shared a pid namespace: the kernel does so only with a PID 1. The sandbox is gone by now.
+func (p *Sandbox) endRest() error {
+	var err error
+	if p.mounts != nil {
+		var text string
+		if text, err = linux.NamespaceText(p.mounts); err == nil {
+			err = linux.KillInMountNamespace(text)
+		}
+	}
+	for _, f := range []**os.File{&p.mounts, &p.pidNamespace} {
+		if *f != nil {
+			(*f).Close()
+			*f = nil
+		}
+	}
+	return err
+}
+
+// ShareMount returns a copy of the mount at path in the mount namespace that the user namespace owns: the same file system, attached
+// nowhere. path must not lead through links, and be a mount point or a file.
+func ShareMount(user, mounts *os.File, path string) (*os.File, error) {
+	p := &linux.Program{}
+	p.Setns(int(user.Fd()), "user")
+	p.Setns(int(mounts.Fd()), "mnt")
+	p.OpenTree(path)
+	return receiveMount(p, path)
+}
+
+// ShareProc returns a proc file system that shows the pid namespace, attached nowhere.
+func ShareProc(user, pids *os.File, attr uint64) (*os.File, error) {
+	p := &linux.Program{}
+	p.NotDumpable() // it is seen there, and its memory is a copy of ours
+	p.Setns(int(user.Fd()), "user")
+	p.Setns(int(pids.Fd()), "pid")
+	p.Clone(linux.NewNS) // a mount namespace of the user namespace's, in which proc is whole: only there another is allowed
+	p.NewMount("proc", attr)
+	return receiveMount(p, "/proc")
+}
+
+// receiveMount runs a program in a child that ends with Pass.
+func receiveMount(p *linux.Program, path string) (*os.File, error) {
+	ours, theirs, err := linux.SocketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer ours.Close()
+	place, err := linux.DupHigh(theirs)
+	if err != nil {
+		return nil, errors.Join(err, theirs.Close())
+	}
+	p.Pass(int(theirs.Fd()), place)
+	child, err := linux.Fork(0, p)
+	linux.Close(place)
+	theirs.Close()
+	if err != nil {
+		return nil, err
+	}
+	started := child.Started()
+	_, err = child.Wait()
+	if err = errors.Join(started, err); err != nil {
+		return nil, fmt.Errorf("share the mount at %s: %w", path, err)
+	}
+	_, fd, err := linux.Receive(int(ours.Fd()), make([]byte, 1))
+	if err == nil && fd < 0 {
+		err = errors.New("it was not passed on")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("share the mount at %s: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
