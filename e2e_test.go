@@ -121,6 +121,9 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "genuine-alpine":
 				return hasGenuineAlpine(), nil
+			case "nginx":
+				_, err := crane.Head(os.Getenv("MINIPOD_REGISTRY")+"/library/nginx", crane.Insecure)
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},

@@ -108,7 +108,7 @@ func (a *app) ps(c *urfave.Context) error {
 }
 
 func rowOf(r runtime.Record, whole bool) containerRow {
-	id, command, volumes := r.ID, strconv.Quote(strings.Join(r.Command, " ")), r.Volumes
+	id, command, volumes := r.ID, commandLine(r.Command), r.Volumes
 	if !whole {
 		id = id[:12]
 		command = ellipsis(command, 20)
@@ -136,11 +136,23 @@ func rowOf(r runtime.Record, whole bool) containerRow {
 		pid = strconv.Itoa(r.PID)
 	}
 	return containerRow{
-		ID: id, Image: r.Image, Command: command, CreatedAt: r.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
+		ID: id, Image: r.Image, Command: strconv.Quote(command), CreatedAt: r.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		RunningFor: humanSince(now, r.Created), Status: status, State: r.Status, Names: r.Name, PID: pid, Labels: joinLabels(r.Labels),
 		Size: "0B", Mounts: strings.Join(volumes, ","), LocalVolumes: strconv.Itoa(len(r.Volumes)), Platform: hostPlatform(),
 		labels: r.Labels,
 	}
+}
+
+// commandLine joins a command's words, those with a space in single quotes, as docker does. It is for reading alone.
+func commandLine(words []string) string {
+	quoted := make([]string, len(words))
+	for i, word := range words {
+		quoted[i] = word
+		if i > 0 && strings.Contains(word, " ") {
+			quoted[i] = "'" + word + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }
 
 // ellipsis shortens text to a number of characters, as docker does.

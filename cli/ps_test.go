@@ -115,7 +115,7 @@ func TestPsFlags(t *testing.T) {
 func TestPsFields(t *testing.T) {
 	endedContainers(t)
 	for format, want := range map[string]string{
-		"{{.Command}}":                              `"sh -c echo a long\…`,
+		"{{.Command}}":                              `"sh -c 'echo a long\x1b…"`,
 		"{{.CreatedAt}}":                            time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		"{{.State}} {{.Ports}}":                     "exited",
 		`{{.Platform}}`:                             hostPlatform(),

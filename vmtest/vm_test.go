@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 //	until COMMAND…          repeats the command until it succeeds (! until: fails), for at most thirty seconds
 //	heal CHECK              pastes into a shell what 'minipod doctor' prints as the fix of a check, by its title
 //
-// and vagrant's environment, with ALPINE_ARCHIVE, from which the image alpine was loaded.
+// and vagrant's environment, with ALPINE_ARCHIVE, from which the image alpine was loaded, and NGINX_ARCHIVE.
 func TestScripts(t *testing.T) {
 	for _, folder := range append([]string{"all"}, strings.Fields(os.Getenv("MINIPOD_VM"))...) {
 		dir := filepath.Join("testdata", folder)
@@ -53,7 +53,7 @@ func TestScripts(t *testing.T) {
 			testscript.Run(t, testscript.Params{
 				Dir: dir,
 				Setup: func(env *testscript.Env) error {
-					for _, name := range []string{"HOME", "USER", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "ALPINE_ARCHIVE"} {
+					for _, name := range []string{"HOME", "USER", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "ALPINE_ARCHIVE", "NGINX_ARCHIVE"} {
 						env.Setenv(name, os.Getenv(name))
 					}
 					return nil
