@@ -287,15 +287,7 @@ func (a *app) rename(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	err = supervisor.Of(a.dirs, r).Rename(name)
-	if !errors.Is(err, supervisor.ErrNotRunning) {
-		return err
-	}
-	held, err := runtime.Adopt(a.dirs, r)
-	if err != nil {
-		return err
-	}
-	return errors.Join(held.Rename(name), held.Close())
+	return supervisor.Rename(a.dirs, r, name)
 }
 
 func (a *app) attach(c *urfave.Context) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -153,36 +154,47 @@ func Kill(dirs state.Dirs, r runtime.Record) error {
 func (p *Peer) Pause() error   { return p.do(request{Op: opPause}) }
 func (p *Peer) Unpause() error { return p.do(request{Op: opUnpause}) }
 
-// Update changes the limits of a running container, and its restart policy; what is nil stays. The container keeps them for later starts.
-func (p *Peer) Update(resources *specs.LinuxResources, restart *runtime.RestartPolicy) error {
-	return p.do(request{Op: opUpdate, Resources: resources, Restart: restart})
-}
-
-// Update changes a container's limits and its restart policy, whether it runs or not; what is nil stays.
+// Update changes a container's limits and its restart policy, whether it runs or not; what is nil stays. A running one has them at once,
+// and all keep them for later starts.
 func Update(dirs state.Dirs, r runtime.Record, resources *specs.LinuxResources, restart *runtime.RestartPolicy) error {
-	err := Of(dirs, r).Update(resources, restart)
-	if !errors.Is(err, ErrNotRunning) {
-		return err
-	}
-	c, err := runtime.Adopt(dirs, r)
-	if err != nil {
-		return err
-	}
-	b, err := runtime.LoadBundle(dirs, r.ID)
-	if err == nil {
+	return Of(dirs, r).change(request{Op: opUpdate, Resources: resources, Restart: restart}, func(c *runtime.Container) error {
+		b, err := runtime.LoadBundle(dirs, r.ID)
+		if err != nil {
+			return err
+		}
 		if resources != nil {
 			b.Spec.Linux.Resources = merged(b.Spec.Linux.Resources, resources)
 		}
 		if restart != nil {
 			b.Restart = *restart
 		}
-		err = c.SaveBundle(b)
-	}
-	return errors.Join(err, c.Close())
+		return c.SaveBundle(b)
+	})
 }
 
-// Rename gives the container another name.
-func (p *Peer) Rename(name string) error { return p.do(request{Op: opRename, Name: name}) }
+// Rename gives a container another name, whether it runs or not.
+func Rename(dirs state.Dirs, r runtime.Record, name string) error {
+	return Of(dirs, r).change(request{Op: opRename, Name: name}, func(c *runtime.Container) error { return c.Rename(name) })
+}
+
+// change has the container's supervisor do something, or does it itself where there is none.
+func (p *Peer) change(r request, do func(c *runtime.Container) error) error {
+	for tries := 0; ; tries++ {
+		err := p.do(r)
+		if !errors.Is(err, ErrNotRunning) {
+			return err
+		}
+		c, err := runtime.Adopt(p.dirs, p.record)
+		if errors.Is(err, runtime.ErrRunning) && tries < 100 { // somebody has started it in between
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return errors.Join(do(c), c.Close())
+	}
+}
 
 // Wait waits until the container's command ends, and returns its exit status.
 func (p *Peer) Wait() (int, error) {
