@@ -177,11 +177,14 @@ func TestSharePIDs(t *testing.T) {
 		w.must(err)
 		r, theirs, err := os.Pipe()
 		w.must(err)
-		child, _, err := Exec(side.sandbox, bundle, ExecOptions{
+		held, err := side.sandbox.Hold()
+		w.must(err)
+		child, _, err := Exec(held, bundle, ExecOptions{
 			Args: []string{"sh", "-c", "readlink /proc/self/ns/pid; readlink /proc/self/ns/mnt"}, Stdio: [3]*os.File{theirs, theirs, theirs},
 		})
 		w.must(err)
 		theirs.Close()
+		w.must(held.Close())
 		lines := bufio.NewScanner(r)
 		for _, want := range []string{namespaceOf(w.T, web.PID, "pid"), namespaceOf(w.T, side.PID, "mnt")} {
 			if lines.Scan(); lines.Text() != want {
