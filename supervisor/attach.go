@@ -55,14 +55,17 @@ func (a *Attached) Run() (status int, err error) {
 	if a.o.Stdin {
 		go a.send(detached)
 	}
-	ended := make(chan error, 1)
-	go func() { status, err = a.receive(); ended <- err }()
+	ended := make(chan struct{})
+	go func() {
+		status, err = a.receive()
+		close(ended)
+	}()
 	select {
-	case err = <-ended:
+	case <-ended:
 		return status, err
 	case <-detached:
 		a.conn.Close()
-		_ = <-ended // that we closed it
+		<-ended
 		return 0, ErrDetached
 	}
 }

@@ -59,13 +59,13 @@ func killInMountNamespace(namespace string) (found int, err error) {
 func killMember(proc int, name, namespace string) (member bool, err error) {
 	fd, err := unix.Openat(proc, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return false, nil //nolint:nilerr // it has just ended
+		return false, nil // it has just ended
 	}
 	defer unix.Close(fd)
 	var text [64]byte
 	n, err := unix.Readlinkat(fd, "ns/mnt", text[:])
 	if err != nil || string(text[:n]) != namespace {
-		return false, nil //nolint:nilerr // of another user, a kernel thread, or dead
+		return false, nil // of another user, a kernel thread, or dead
 	}
 	err = unix.PidfdSendSignal(fd, syscall.SIGKILL, nil, 0)
 	if errors.Is(err, syscall.ESRCH) {
