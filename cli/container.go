@@ -17,7 +17,7 @@ import (
 func (a *app) containerVerbs() []*urfave.Command {
 	return append([]*urfave.Command{
 		a.runVerb(), a.createVerb(), a.psVerb(), a.rmVerb(),
-		a.nsVerb(), a.cgroupsVerb(), a.topVerb(), a.cpVerb(), a.diffVerb(), a.exportVerb(), a.commitVerb(),
+		a.nsVerb(), a.cgroupsVerb(), a.topVerb(), a.portVerb(), a.cpVerb(), a.diffVerb(), a.exportVerb(), a.commitVerb(),
 	}, a.lifecycleVerbs()...)
 }
 
