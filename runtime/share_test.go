@@ -13,8 +13,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/runtime/caps"
@@ -132,12 +134,48 @@ func TestShareIPC(t *testing.T) {
 		}
 		side.stop()
 
+		if !few { // else this binary may need libraries
+			for _, tt := range []struct{ verb, want string }{{"send", ""}, {"receive", "through a queue\n"}} {
+				cfg := w.config(spec.Options{Args: []string{"/bin/queue", queueRole, tt.verb}})
+				cfg.Share = share
+				exe, err := os.Executable()
+				w.must(err)
+				cfg.Spec.Mounts = append(cfg.Spec.Mounts, specs.Mount{Destination: "/bin/queue", Type: "bind", Source: exe, Options: []string{"bind", "ro"}})
+				w.want(cfg, 0, tt.want)
+			}
+		}
+
 		cfg := w.config(sh("ls -A /dev/shm"))
 		cfg.Share = share
 		i := slices.IndexFunc(cfg.Spec.Mounts, func(m specs.Mount) bool { return m.Destination == shm })
 		cfg.Spec.Mounts[i] = specs.Mount{Destination: shm, Type: "tmpfs", Source: "tmpfs"}
 		w.want(cfg, 0, "")
 	})
+}
+
+// queueRole is the first argument of this binary where it is a program in a container that sends or receives through a System V queue.
+const queueRole = "runtime-test-queue"
+
+func queue(verb string) error {
+	const key, text = 4711, "through a queue\n"
+	id, _, errno := syscall.Syscall(unix.SYS_MSGGET, key, unix.IPC_CREAT|0o600, 0)
+	message := struct {
+		kind int
+		text [len(text)]byte
+	}{kind: 1}
+	switch {
+	case errno != 0:
+	case verb == "send":
+		copy(message.text[:], text)
+		_, _, errno = syscall.Syscall6(unix.SYS_MSGSND, id, uintptr(unsafe.Pointer(&message)), unsafe.Sizeof(message.text), unix.IPC_NOWAIT, 0, 0)
+	default:
+		_, _, errno = syscall.Syscall6(unix.SYS_MSGRCV, id, uintptr(unsafe.Pointer(&message)), unsafe.Sizeof(message.text), 0, unix.IPC_NOWAIT, 0)
+		fmt.Print(string(message.text[:]))
+	}
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // TestShareUTS: the name is the other's, whatever the specification says.

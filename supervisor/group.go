@@ -21,7 +21,9 @@ func (s *Supervisor) makeGroup() (*os.File, error) {
 	s.mu.Unlock()
 	var err error
 	if group != nil { // the kernel's counts begin again
-		err = group.Renew(b.Spec.Linux.Resources)
+		if err = emptyGroup(b, group); err == nil {
+			err = group.Renew(b.Spec.Linux.Resources)
+		}
 	} else {
 		group, err = cgroup.New(cgroup.Options{
 			ID: s.Container.ID, Description: "minipod container " + name, Parent: b.Parent, Resources: b.Spec.Linux.Resources,
@@ -44,7 +46,15 @@ func (s *Supervisor) removeGroup() error {
 	if s.group == nil {
 		return nil
 	}
-	return s.group.Remove()
+	return errors.Join(emptyGroup(s.Bundle, s.group), s.group.Remove())
+}
+
+// emptyGroup kills what is left in the group of a container that shares a pid namespace: there was no PID 1 to end with.
+func emptyGroup(b *runtime.Bundle, group *cgroup.Group) error {
+	if b.Share[specs.PIDNamespace] == "" {
+		return nil
+	}
+	return group.Kill()
 }
 
 // oomKilled tells whether the kernel killed a process of the container for want of memory.

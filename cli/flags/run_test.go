@@ -177,6 +177,23 @@ func TestValues(t *testing.T) {
 	}
 }
 
+func TestModes(t *testing.T) {
+	run := parse(t, "--network container:web --ipc container:0123abcd --uts container:web --pid container:web img")
+	if run.Network != "container:web" || run.IPC != "container:0123abcd" || run.UTS != "container:web" || run.PID != "container:web" || !run.Init {
+		t.Errorf("%+v", run)
+	}
+	if name, ok := Joined(run.IPC); name != "0123abcd" || !ok {
+		t.Errorf("%q, %v", name, ok)
+	}
+	run = parse(t, "--network host --ipc none --uts private --pid private img")
+	if run.Network != "host" || run.IPC != "none" || run.UTS != "" || run.PID != "" || run.Init {
+		t.Errorf("%+v", run)
+	}
+	if name, ok := Joined(run.Network); ok {
+		t.Errorf("the host's network is %q's", name)
+	}
+}
+
 func TestRunErrors(t *testing.T) {
 	for _, c := range []struct{ in, err, hint string }{
 		{"", "run needs an image", "minipod run alpine"},
@@ -188,6 +205,18 @@ func TestRunErrors(t *testing.T) {
 		{"-y img", "unknown shorthand flag: 'y' in -y", "minipod run --help"},
 		{"--volum /a img", "unknown flag: --volum", "did you mean --volume?"},
 		{"--net bridge img", `--network: unknown value "bridge"`, "use none or host"},
+		{"--net container: img", `--network: invalid container name ""`, "minipod ps"},
+		{"--net container:a/b img", `--network: invalid container name "a/b"`, "minipod ps"},
+		{"--ipc host img", "--ipc: the host's message queues", "container:NAME"},
+		{"--ipc shared img", `--ipc: unknown value "shared"`, "use shareable or private or none or container:NAME"},
+		{"--uts host img", "--uts: the host's name", "--hostname"},
+		{"--uts other img", `--uts: unknown value "other"`, "use private or container:NAME"},
+		{"--pid other img", `--pid: unknown value "other"`, "use private or container:NAME"},
+		{"--net container:a --hostname b img", "conflicting options: hostname and the network mode", "leave one"},
+		{"--uts container:a --hostname b img", "conflicting options: hostname and the UTS mode", "leave one"},
+		{"--net container:a --add-host b:1.2.3.4 img", "conflicting options: custom host-to-IP mapping and the network mode", "leave one"},
+		{"--ipc container:a --shm-size 1m img", "conflicting options: --shm-size and the IPC mode", "leave one"},
+		{"--pid container:a --init=false img", "conflicting options: --init=false and the PID mode", "leave one"},
 		{"--pull sometimes img", `--pull: unknown value "sometimes"`, "use missing or always or never"},
 		{"--pid host img", "--pid: the host's processes can't be shown", "leave --pid out"},
 		{"--privileged img", "--privileged: there is no root", "--cap-add"},

@@ -104,6 +104,7 @@ func bury(r runtime.Record) error {
 	if err != nil {
 		return err
 	}
+	_ = group.Kill() // what shared another's pid namespace had no PID 1 to end with; what does not die, Remove tells
 	return group.Remove()
 }
 

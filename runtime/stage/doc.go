@@ -18,6 +18,10 @@
 //	         ◄─────────── EOF: execve worked    (the socket is close-on-exec)
 //	   or    ◄─── failed {step, call, errno}    and the child exits
 //
+// Where some of the namespaces are another container's, the forked process first becomes a member of the user namespace that owns them,
+// joins, and clones the one that executes us, in the namespaces that are left to make (join.go). No ids are mapped then: they are
+// the other's.
+//
 // What a step does, in which order and why stands in one table (steps.go), which five readers share: the error message,
 // --explain, --step, the labs and the tests.
 //

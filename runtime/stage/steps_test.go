@@ -75,6 +75,12 @@ func TestOrder(t *testing.T) {
 		{"no-new-privs", "seccomp", "an unprivileged process may install a filter only after it"},
 		{"descriptors", "seccomp", "a filter may forbid close_range"},
 		{"descriptors", "exec", "no descriptor of ours goes along"},
+		{"join-pids", "bound-capabilities", "joining a namespace takes CAP_SYS_ADMIN"},
+		{"join-pids", "credentials", "joining a namespace takes CAP_SYS_ADMIN, which goes with uid 0"},
+		{"capabilities", "among", "who may trace among those processes could have it do what the command can't"},
+		{"no-new-privs", "among", "who may trace among those processes could have it execute something before"},
+		{"descriptors", "among", "who may trace among those processes could have it use a descriptor of ours"},
+		{"among", "seccomp", "a filter may forbid clone"},
 		{"seccomp", "exec", "the program runs under it"},
 	} {
 		if at(rule.first) >= at(rule.then) {
@@ -163,6 +169,11 @@ func TestBlame(t *testing.T) {
 			t.Errorf("%s: exit status %d", call, hint.ExitStatus(err, 125))
 		}
 	}
+	s, p = aPayload(t, func(s *sandbox) { s.plan.PIDNamespace = 4 })
+	if name, err := s.blame(p, &linux.CallError{Call: "clone", Index: indexOf(t, p, "clone"), Err: syscall.ENOMEM}); name != "among" || !strings.Contains(err.Error(), "has ended") {
+		t.Errorf("a pid namespace without PID 1: %s, %v", name, err)
+	}
+	s, p = aPayload(t, nil)
 	for errno, exit := range map[syscall.Errno]int{syscall.ENOENT: 127, syscall.ENOEXEC: 126, syscall.EACCES: 126, syscall.EPERM: 126, syscall.E2BIG: 126, syscall.ETXTBSY: 126} {
 		_, err := s.blame(p, &linux.CallError{Call: "execve", Index: indexOf(t, p, "execve"), Err: errno})
 		if got := hint.ExitStatus(err, 125); got != exit || !errors.Is(err, errno) {
@@ -193,6 +204,19 @@ func TestPayload(t *testing.T) {
 	}
 	if single := calls(func(s *sandbox) { s.plan.Process.Setgroups = false }); strings.Contains(single, "setgroups(") {
 		t.Errorf("setgroups is denied with one id:\n%s", single)
+	}
+	if strings.Contains(all, "clone(") || strings.Contains(all, "setns(") {
+		t.Errorf("a namespace is joined:\n%s", all)
+	}
+	shared := calls(func(s *sandbox) { s.plan.PIDNamespace, s.plan.Reaper = 4, true })
+	for _, call := range []string{"setns(pid)", "capset(", "clone(CLONE_PARENT)", "setsid()", "prctl(PR_SET_PDEATHSIG, SIGKILL)", "seccomp("} {
+		at := strings.Index(shared, call)
+		if at < 0 || strings.LastIndex(shared, call) != at {
+			t.Errorf("%s is not there once:\n%s", call, shared)
+		}
+	}
+	if !strings.HasPrefix(shared, "setns(pid)") || strings.Index(shared, "clone(") > strings.Index(shared, "setsid()") || strings.Index(shared, "capset(") > strings.Index(shared, "clone(") {
+		t.Errorf("the process that leads the session is another:\n%s", shared)
 	}
 	if other := calls(func(s *sandbox) { s.uid = 1000 }); !strings.Contains(other, "capset(effective=0x0, permitted=0x0)") {
 		t.Errorf("another user than root has capabilities:\n%s", other)
