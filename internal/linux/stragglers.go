@@ -15,16 +15,27 @@ import (
 // told by the text of /proc/PID/ns/mnt, and must be held open by the caller, or another could have its number by now.
 //
 // It is for the processes of a container that shares its pid namespace with others: there the kernel does not end them with any PID 1.
-// A process that made a mount namespace of its own, which takes CAP_SYS_ADMIN, escapes it.
+// A process that made a mount namespace of its own, which takes CAP_SYS_ADMIN, escapes it, and so may one that forks and ends faster than
+// /proc is read: a look that finds nobody is repeated, since somebody may have been born behind its back. Where the container has a
+// cgroup, cgroup.kill is what leaves no gap.
 func KillInMountNamespace(namespace string) error {
 	const (
 		rounds = 400
 		pause  = 5 * time.Millisecond
+		looks  = 3 // in a row that find nobody
 	)
+	quiet := 0
 	for range rounds {
 		found, err := killInMountNamespace(namespace)
-		if err != nil || found == 0 {
+		if err != nil {
 			return err
+		}
+		quiet++
+		if found > 0 {
+			quiet = 0
+		}
+		if quiet == looks {
+			return nil
 		}
 		time.Sleep(pause) // the dead are in no namespace: the next look finds those who live, and their new children
 	}
