@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/runtime"
@@ -87,6 +89,7 @@ func supervise(birth *supervisor.Birth) error {
 	if err := s.Listen(); err != nil {
 		return errors.Join(err, c.Close())
 	}
+	go stopAtTerm(s)
 	if err := birth.Ready(); err != nil {
 		return errors.Join(err, s.Close(), c.Close())
 	}
@@ -98,4 +101,12 @@ func supervise(birth *supervisor.Birth) error {
 	}
 	_ = finish(birth.Dirs, b.UIDs, b.GIDs, c, true, s.Kept()) // nobody hears us: what is left is the next command's to sweep
 	return nil
+}
+
+// stopAtTerm stops the container in its own way when somebody ends us in theirs: a shutdown, or a logout without linger.
+func stopAtTerm(s *supervisor.Supervisor) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	<-signals
+	_ = s.Stop() // nobody hears us; Run returns
 }
