@@ -68,10 +68,30 @@ func TestRaces(t *testing.T) {
 		rounds, limit = n, time.Hour
 	}
 	verbs := [][]string{
-		{"start"}, {"start"}, {"start"}, {"stop", "-t", "0"}, {"stop"}, {"restart", "-t", "0"}, {"restart"}, {"kill"}, {"kill", "-s", "TERM"},
-		{"rename", "", "one"}, {"rename", "", "two"}, {"rm"}, {"rm", "-f"}, {"exec", "", "true"}, {"exec", "", "nosuch"}, {"exec", "-d", "", "sleep", "60"},
-		{"ps", "-a"}, {"inspect"}, {"update", "--restart", "on-failure"}, {"update", "--restart", "no"}, {"cp", ":/etc/passwd", "-"}, {"run", "--rm", alpine(), "true"},
-		{"wait"}, {"start", "-a"},
+		{"start"},
+		{"start"},
+		{"start"},
+		{"stop", "-t", "0"},
+		{"stop"},
+		{"restart", "-t", "0"},
+		{"restart"},
+		{"kill"},
+		{"kill", "-s", "TERM"},
+		{"rename", "", "one"},
+		{"rename", "", "two"},
+		{"rm"},
+		{"rm", "-f"},
+		{"exec", "", "true"},
+		{"exec", "", "nosuch"},
+		{"exec", "-d", "", "sleep", "60"},
+		{"ps", "-a"},
+		{"inspect"},
+		{"update", "--restart", "on-failure"},
+		{"update", "--restart", "no"},
+		{"cp", ":/etc/passwd", "-"},
+		{"run", "--rm", alpine(), "true"},
+		{"wait"},
+		{"start", "-a"},
 	}
 	seed := time.Now().UnixNano()
 	random := rand.New(rand.NewPCG(uint64(seed), 0)) //nolint:gosec // no secret

@@ -308,8 +308,17 @@ func TestExecIsTheContainers(t *testing.T) {
 	const look = `ls -l /proc/self/ns | sed 's/.*-> //'; cat /proc/self/cgroup; grep -E 'Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|SigIgn|SigBlk|SigCgt' /proc/self/status;
 sed 's/ *$//' /proc/self/limits; cat /proc/self/oom_score_adj; umask; env | grep -v -E 'SHLVL|PWD|_=' | sort; ls /proc/self/fd; pwd; echo whole`
 	for _, flags := range [][]string{
-		{}, {"--user", "nobody"}, {"--user", "1000:1001"}, {"--cap-drop", "ALL"}, {"--cap-add", "SYS_PTRACE"}, {"--pid=private"}, {"--network", "host"},
-		{"--security-opt", "seccomp=unconfined"}, {"--security-opt", "no-new-privileges=false"}, {"--ulimit", "nofile=99:100", "--oom-score-adj", "300"}, {"-w", "/tmp", "-e", "A=b"},
+		{},
+		{"--user", "nobody"},
+		{"--user", "1000:1001"},
+		{"--cap-drop", "ALL"},
+		{"--cap-add", "SYS_PTRACE"},
+		{"--pid=private"},
+		{"--network", "host"},
+		{"--security-opt", "seccomp=unconfined"},
+		{"--security-opt", "no-new-privileges=false"},
+		{"--ulimit", "nofile=99:100", "--oom-score-adj", "300"},
+		{"-w", "/tmp", "-e", "A=b"},
 	} {
 		name := "box" + strings.Join(flags, "")
 		name = strings.NewReplacer("-", "", "=", "", ":", "", "/", "").Replace(name)

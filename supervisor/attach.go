@@ -58,10 +58,13 @@ func (a *Attached) Run() (status int, err error) {
 	if a.o.Stdin {
 		go a.send(detached)
 	}
-	ended := make(chan error, 1)
-	go func() { status, err = a.receive(); ended <- err }()
+	ended := make(chan struct{})
+	go func() {
+		status, err = a.receive()
+		close(ended)
+	}()
 	select {
-	case err = <-ended:
+	case <-ended:
 		return status, err
 	case <-detached:
 		a.conn.Close()
