@@ -214,6 +214,9 @@ func (c *Container) replace(name string, data []byte) error {
 
 // Rename gives the container another name. It holds, by the caller's lock, or is nobody's to rename.
 func (c *Container) Rename(name string) error {
+	if name == "" || name == "." || name == ".." || name == ".lock" || filepath.Base(name) != name {
+		return fmt.Errorf("%q is no name for a container", name)
+	}
 	old := *c
 	c.Name = name
 	if err := c.takeName(); err != nil {

@@ -1,10 +1,12 @@
 package supervisor
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -29,12 +31,13 @@ type Attached struct {
 
 // Attach connects our stdin, stdout and stderr with the container's. What the command writes from now on is kept until Run.
 func (p *Peer) Attach(o AttachOptions) (*Attached, error) {
-	if o.TTY && o.Stdin && !linux.IsTerminal(0) {
-		return nil, hint.Wrap(errors.New("the input device is not a TTY"), "the container has a terminal: attach from one, or leave stdin out")
-	}
 	conn, _, err := p.ask(request{Op: opAttach, Stdin: o.Stdin})
 	if err != nil {
 		return nil, err
+	}
+	if o.TTY && o.Stdin && !linux.IsTerminal(0) {
+		err := hint.Wrap(errors.New("the input device is not a TTY"), "the container has a terminal: attach from one, or leave stdin out")
+		return nil, errors.Join(err, conn.Close())
 	}
 	return &Attached{conn, o}, nil
 }
@@ -148,19 +151,16 @@ func (k *keyWatch) pass(typed []byte) (rest []byte, found bool) {
 		return typed, false
 	}
 	for _, b := range typed {
-		if b == k.keys[k.seen] {
-			if k.seen++; k.seen == len(k.keys) {
-				return rest, true
-			}
-			continue
+		held := append(slices.Clone(k.keys[:k.seen]), b)
+		first := 0 // of held: from here on it may be the beginning of the keys
+		for !bytes.HasPrefix(k.keys, held[first:]) {
+			first++
 		}
-		rest = append(rest, k.keys[:k.seen]...)
-		k.seen = 0
-		if b == k.keys[0] && len(k.keys) > 1 {
-			k.seen = 1
-			continue
+		rest = append(rest, held[:first]...)
+		if k.seen = len(held) - first; k.seen == len(k.keys) {
+			k.seen = 0
+			return rest, true
 		}
-		rest = append(rest, b)
 	}
 	return rest, false
 }

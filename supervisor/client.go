@@ -217,6 +217,9 @@ func (p *Peer) status(s *linux.Socket) (int, error) {
 	} else if err != nil {
 		return 0, err
 	}
+	if r.NotRunning {
+		return 0, p.notRunning()
+	}
 	if err := r.err(); err != nil {
 		return hint.ExitStatus(err, hint.ExitRuntime), err
 	}

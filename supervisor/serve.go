@@ -169,6 +169,9 @@ func (s *Supervisor) stop(r *request) error {
 	return nil
 }
 
+// Stop ends the container as a request does that names nothing, and returns when the command has ended.
+func (s *Supervisor) Stop() error { return s.stop(&request{}) }
+
 // wait tells the exit status of the command that runs now.
 func (s *Supervisor) wait(caller *linux.Socket) {
 	s.mu.Lock()

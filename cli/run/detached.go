@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -106,6 +108,7 @@ func supervise(birth *supervisor.Birth) error {
 	if err := s.Listen(); err != nil {
 		return errors.Join(err, c.Close())
 	}
+	go stopAtTerm(s)
 	if err := birth.Ready(); err != nil {
 		return errors.Join(err, s.Close(), c.Close())
 	}
@@ -118,4 +121,12 @@ func supervise(birth *supervisor.Birth) error {
 	}
 	_ = finish(birth.Dirs, b.UIDs, b.GIDs, c, true, s.Kept()) // nobody hears us: what is left is the next command's to sweep
 	return nil
+}
+
+// stopAtTerm stops the container in its own way when somebody ends us in theirs: a shutdown, or a logout without linger.
+func stopAtTerm(s *supervisor.Supervisor) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	<-signals
+	_ = s.Stop() // nobody hears us; Run returns
 }

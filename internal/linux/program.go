@@ -2,6 +2,7 @@ package linux
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -121,6 +122,17 @@ func (p *Program) cloneIndex() int {
 // executes something: one that shares a pid namespace with us sees us, and our /proc/PID/exe is a file that root in there owns.
 func (p *Program) NotDumpable() {
 	p.add("prctl(PR_SET_DUMPABLE, 0)", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// OOMScoreAdj says how soon the kernel kills the process, and what it forks, for want of memory. Only CAP_SYS_RESOURCE of the host may
+// lower it below what we were born with: then it stays. It comes before NotDumpable, which takes the file in /proc from us.
+func (p *Program) OOMScoreAdj(adj int) {
+	const file = "/proc/self/oom_score_adj"
+	text := strconv.Itoa(adj)
+	p.add(fmt.Sprintf("open(%q, O_WRONLY)", file), unix.SYS_OPENAT, atFdcwd, p.bytes(file), unix.O_WRONLY|unix.O_CLOEXEC).keep = true
+	p.add(fmt.Sprintf("write(%q)", text), unix.SYS_WRITE, 0, p.bytes(text), uintptr(len(text)))
+	write := &p.calls[len(p.calls)-1]
+	write.use, write.mayFail = 1, true
 }
 
 // Fchown gives the file behind fd its owner, by the ids of the user namespace that the program is in by then.

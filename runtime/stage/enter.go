@@ -118,6 +118,9 @@ func (s *sandbox) addEntry(e *Entry, p *linux.Program) (cleanup func(), err erro
 			linux.Close(fd)
 		}
 	}
+	if adj := e.Process.OOMScoreAdj; adj != nil {
+		p.OOMScoreAdj(*adj)
+	}
 	p.NotDumpable()
 	p.DefaultSignals()
 	if !e.Terminal { // the terminal comes with the session
