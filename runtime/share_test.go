@@ -42,8 +42,11 @@ func (b *box) stop() {
 	b.w.must(err)
 }
 
-// idle is a command that says that it runs, and then waits to be killed.
-const idle = "echo ready; exec sleep 60"
+// idle waits to be killed. No shell becomes it: from its start on it is what a census sees.
+var idle = spec.Options{Args: []string{"sleep", "60"}}
+
+// ready ends a script that says that it has come this far, and waits to be killed then.
+const ready = "echo ready; exec sleep 60"
 
 func (b *box) awaitReady() {
 	b.w.Helper()
@@ -68,8 +71,7 @@ var allKinds = []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"}
 func TestShare(t *testing.T) {
 	onOverlay(t, func(w *world) {
 		before := takeCensus(w.T)
-		web := w.donor(sh(idle), nil)
-		web.awaitReady()
+		web := w.donor(idle, nil)
 		every := Shares{}
 		var cases []Shares
 		for _, ns := range joinable {
@@ -109,7 +111,7 @@ func TestShare(t *testing.T) {
 // user's there is what the user wants.
 func TestShareIPC(t *testing.T) {
 	onOverlay(t, func(w *world) {
-		web := w.donor(sh("echo from web >/dev/shm/a; "+idle), nil)
+		web := w.donor(sh("echo from web >/dev/shm/a; "+ready), nil)
 		defer web.stop()
 		web.awaitReady()
 		share := Shares{specs.IPCNamespace: web.ID}
@@ -118,7 +120,7 @@ func TestShareIPC(t *testing.T) {
 			w.must(syscall.Stat(fmt.Sprintf("/proc/%d/root/dev/shm", box.PID), &st))
 			return st.Dev
 		}
-		side := w.donor(sh("cat /dev/shm/a; echo from side >/dev/shm/b; "+idle), share)
+		side := w.donor(sh("cat /dev/shm/a; echo from side >/dev/shm/b; "+ready), share)
 		text := make([]byte, 100)
 		n, err := side.output.Read(text)
 		for err == nil && !strings.HasSuffix(string(text[:n]), "ready\n") {
@@ -181,7 +183,7 @@ func queue(verb string) error {
 // TestShareUTS: the name is the other's, whatever the specification says.
 func TestShareUTS(t *testing.T) {
 	onOverlay(t, func(w *world) {
-		o := sh(idle)
+		o := idle
 		o.Hostname = "pod"
 		web := w.donor(o, nil)
 		defer web.stop()
@@ -196,18 +198,16 @@ func TestShareUTS(t *testing.T) {
 func TestSharePIDs(t *testing.T) {
 	onOverlay(t, func(w *world) {
 		before := takeCensus(w.T)
-		web := w.donor(sh(idle), nil)
-		web.awaitReady()
+		web := w.donor(idle, nil)
 		running := takeCensus(w.T)
 		share := Shares{specs.PIDNamespace: web.ID}
 
-		cfg := w.config(sh("tr '\\0' ' ' </proc/1/cmdline; ls -d /proc/[0-9]* | wc -l; (setsid sleep 61 &) ; (trap '' HUP TERM; sleep 62) & exit 9"))
+		cfg := w.config(sh("tr '\\0' ' ' </proc/1/cmdline; set -- /proc/[0-9]*; echo $#; (setsid sleep 61 &) ; (trap '' HUP TERM; sleep 62) & exit 9"))
 		cfg.Share = share
-		w.want(cfg, 9, "minipod sandbox "+web.Name+" 5\n") // PID 1, web's sleep, sh, ls and wc
+		w.want(cfg, 9, "minipod sandbox "+web.Name+" 3\n") // PID 1, web's sleep and sh
 		running.settles(w.T)
 
-		side := w.donor(sh(idle), share)
-		side.awaitReady()
+		side := w.donor(idle, share)
 		if namespaceOf(w.T, side.sandbox.PID, "pid") != namespaceOf(w.T, os.Getpid(), "pid") {
 			w.Error("the sandbox is seen by web's processes")
 		}
@@ -247,9 +247,9 @@ func TestSharePIDs(t *testing.T) {
 // TestShareWithSharer: who joins a container that has joined another is with both.
 func TestShareWithSharer(t *testing.T) {
 	w := newWorld(t, false, "overlay")
-	web := w.donor(sh(idle), nil)
+	web := w.donor(idle, nil)
 	defer web.stop()
-	side := w.donor(sh(idle), Shares{specs.NetworkNamespace: web.ID, specs.PIDNamespace: web.ID, specs.IPCNamespace: web.ID})
+	side := w.donor(idle, Shares{specs.NetworkNamespace: web.ID, specs.PIDNamespace: web.ID, specs.IPCNamespace: web.ID})
 	defer side.stop()
 	cfg := w.config(sh("readlink /proc/self/ns/net; readlink /proc/self/ns/pid; readlink /proc/self/ns/ipc"))
 	cfg.Share = Shares{specs.NetworkNamespace: side.ID, specs.PIDNamespace: side.ID, specs.IPCNamespace: web.ID}
@@ -260,13 +260,13 @@ func TestShareWithSharer(t *testing.T) {
 func TestShareRefused(t *testing.T) {
 	w := newWorld(t, false, "overlay")
 	before := takeCensus(t)
-	web, other := w.donor(sh(idle), nil), w.donor(sh(idle), nil)
+	web, other := w.donor(idle, nil), w.donor(idle, nil)
 	ended := w.donor(sh("true"), nil)
 	_, _, err := ended.waitOnly()
 	w.must(err)
 	ended.Status, ended.PID = StatusExited, 0
 	w.must(ended.Save())
-	stale := w.donor(sh(idle), nil)
+	stale := w.donor(idle, nil)
 	stale.Birth++ // another process has its number by now
 	w.must(stale.Save())
 	running := takeCensus(t, w.dirs.Containers())
@@ -310,7 +310,7 @@ func TestShareRefused(t *testing.T) {
 // TestShareTracing: a container that may trace can join one that may be traced.
 func TestShareTracing(t *testing.T) {
 	w := newWorld(t, false, "overlay")
-	o := sh(idle)
+	o := idle
 	o.Capabilities = caps.Default | 1<<19
 	web := w.donor(o, nil)
 	defer web.stop()
@@ -332,9 +332,8 @@ func (b *box) waitOnly() (int, string, error) {
 func TestSharerKilledAtEachStep(t *testing.T) {
 	w := newWorld(t, false, "overlay")
 	names := steps(w)
-	web := w.donor(sh(idle), nil)
+	web := w.donor(idle, nil)
 	defer web.stop()
-	web.awaitReady()
 	before := takeCensus(t, w.dirs.Containers())
 	family := descendants(t)
 	for _, name := range names {
@@ -364,9 +363,8 @@ func TestSharerKilledAtEachStep(t *testing.T) {
 // TestSharerSandboxKilled kills the sandbox of a container that lives among another's processes: its supervisor ends the rest.
 func TestSharerSandboxKilled(t *testing.T) {
 	w := newWorld(t, false, "overlay")
-	web := w.donor(sh(idle), nil)
+	web := w.donor(idle, nil)
 	defer web.stop()
-	web.awaitReady()
 	before := takeCensus(t, w.dirs.Containers())
 	side := w.donor(sh("(setsid sleep 60 >/dev/null 2>&1 &); sleep 60 >/dev/null 2>&1 & echo ready; wait"), Shares{specs.PIDNamespace: web.ID})
 	side.awaitReady()
@@ -412,9 +410,8 @@ func TestSharerParentKilled(t *testing.T) {
 	adoptOrphans(t)
 	w := newWorld(t, false, "overlay")
 	names := steps(w)
-	web := w.donor(sh(idle), nil)
+	web := w.donor(idle, nil)
 	defer web.stop()
-	web.awaitReady()
 	before := takeCensus(t, w.dirs.Containers())
 	others := descendants(t)
 	for _, step := range append(names, "running") {

@@ -31,13 +31,24 @@ func (p *Sandbox) Hold() (*Held, error) {
 		linux.Close(pidfd)
 		return nil, fmt.Errorf("look into the container: %w", err)
 	}
-	return &Held{root, pidfd, p.Namespaces, p.PIDs()}, nil
+	h := &Held{root: root, pidfd: pidfd, namespaces: p.Namespaces}
+	if p.pidNamespace != nil { // which is closed as soon as somebody has waited for the sandbox
+		fd, err := linux.DupHigh(p.pidNamespace)
+		if err != nil {
+			return nil, errors.Join(err, h.Close())
+		}
+		h.pids = os.NewFile(uintptr(fd), p.pidNamespace.Name())
+	}
+	return h, nil
 }
 
 // Close lets go of it.
 func (h *Held) Close() error {
 	linux.Close(h.pidfd)
 	h.root.Close()
+	if h.pids != nil {
+		return h.pids.Close()
+	}
 	return nil
 }
 

@@ -81,9 +81,6 @@ func (p *Sandbox) hold(pids *os.File) (err error) {
 	return err
 }
 
-// PIDs is the pid namespace of the command, where the sandbox is not in it; else nil.
-func (p *Sandbox) PIDs() *os.File { return p.pidNamespace }
-
 // orphaned is what tells a sandbox whose command shares a pid namespace that the supervisor has died. No supervisor forwards it.
 const orphaned = syscall.SIGPIPE
 
