@@ -197,6 +197,9 @@ func (a *app) removeContainer(r runtime.Record, force, volumes bool) error {
 		if err := supervisor.Kill(a.dirs, r); err != nil {
 			return fmt.Errorf("kill container %s: %w", r.Name, err)
 		}
+		if err := run.RemoveGroup(r); err != nil {
+			return err
+		}
 	}
 	held, err := runtime.Adopt(a.dirs, r)
 	if force && errors.Is(err, runtime.ErrNotFound) { // it had --rm

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -321,7 +323,7 @@ func (s *Supervisor) Signal(sig syscall.Signal) error {
 		if final {
 			s.askFor(false)
 		}
-		return s.sandbox.Signal(sig)
+		return s.send(sig)
 	}
 	final = final || sig == syscall.SIGINT || sig == syscall.SIGTERM || sig == syscall.SIGHUP || sig == syscall.SIGQUIT
 	if s.Container.Status != runtime.StatusRestarting || !final {
@@ -332,6 +334,18 @@ func (s *Supervisor) Signal(sig syscall.Signal) error {
 	return nil
 }
 
+// send is Signal where a command runs, for who has the lock.
+func (s *Supervisor) send(sig syscall.Signal) error {
+	if sig == syscall.SIGKILL && s.Container.Status == runtime.StatusPaused && s.Bundle.Share[specs.PIDNamespace] != "" {
+		// Where the command is not PID 1's to take along, its sandbox kills it, and a frozen one kills nobody.
+		if err := s.group.Thaw(); err != nil {
+			return err
+		}
+		s.Container.Status = runtime.StatusRunning
+	}
+	return s.sandbox.Signal(sig)
+}
+
 // deliver sends sig to the command, and returns its life, whose end is to be expected. Between two starts it waits for the next, if one
 // comes: nil says that none did. Somebody has asked for the end, or it would wait for long.
 func (s *Supervisor) deliver(sig syscall.Signal) (*life, error) {
@@ -339,7 +353,7 @@ func (s *Supervisor) deliver(sig syscall.Signal) (*life, error) {
 		s.mu.Lock()
 		life, began := s.life, s.began
 		if s.sandbox != nil {
-			err := s.sandbox.Signal(sig)
+			err := s.send(sig)
 			s.mu.Unlock()
 			if errors.Is(err, syscall.ESRCH) { // it has just ended
 				err = nil

@@ -94,6 +94,11 @@ func bury(r runtime.Record) error {
 	if r.Error != "" {
 		fmt.Fprintf(os.Stderr, "minipod: warning: container %s has ended: %s\n", r.Name, r.Error)
 	}
+	return RemoveGroup(r)
+}
+
+// RemoveGroup removes the group of a container whose supervisor was killed.
+func RemoveGroup(r runtime.Record) error {
 	if r.Cgroup == "" {
 		return nil
 	}
@@ -104,7 +109,8 @@ func bury(r runtime.Record) error {
 	if err != nil {
 		return err
 	}
-	_ = group.Kill() // what shared another's pid namespace had no PID 1 to end with; what does not die, Remove tells
+	// What shared another's pid namespace had no PID 1 to end with, and what is frozen can't see to its own end. What does not die, Remove tells.
+	_ = group.Kill()
 	return group.Remove()
 }
 

@@ -81,7 +81,8 @@ func (p *Sandbox) hold(pids *os.File) (err error) {
 	return err
 }
 
-// orphaned is what tells a sandbox whose command shares a pid namespace that the supervisor has died. No supervisor forwards it.
+// orphaned is what tells a sandbox whose command shares a pid namespace that the supervisor has died, or wants the command killed. No
+// supervisor forwards it.
 const orphaned = syscall.SIGPIPE
 
 // endRest kills what the command has left, before the sandbox itself ends. An error would have no reader, and the supervisor does the

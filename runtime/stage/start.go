@@ -327,8 +327,15 @@ func (p *Sandbox) Abandon() error {
 	return err
 }
 
-// Signal sends sig to PID 1, which forwards it to the command.
-func (p *Sandbox) Signal(sig syscall.Signal) error { return p.child.Kill(sig) }
+// Signal sends sig to PID 1, which forwards it to the command. SIGKILL ends them both.
+func (p *Sandbox) Signal(sig syscall.Signal) error {
+	if sig == syscall.SIGKILL && p.pidNamespace != nil {
+		// Killed itself, it would leave the command to the host's PID 1; and the container whose processes are shared can't end
+		// until that one has reaped it.
+		sig = orphaned
+	}
+	return p.child.Kill(sig)
+}
 
 // Wait waits for the sandbox's end and returns the command's exit status, 128+n for a signal.
 func (p *Sandbox) Wait() (int, error) {
