@@ -35,6 +35,8 @@ type Supervisor struct {
 	asked    chan struct{}  // closed when somebody asked for the end
 	over     chan struct{}  // closed when all is over
 
+	saving sync.Mutex // of the bundle on disk
+
 	mu      sync.Mutex             // of what follows, of Bundle, and of Container.Record
 	silent  map[*linux.Socket]bool // callers who have not said yet what they want
 	sandbox *stage.Sandbox
@@ -224,6 +226,13 @@ func (s *Supervisor) bundle() *runtime.Bundle {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.Bundle
+}
+
+// SaveBundle writes down how the container is to be started.
+func (s *Supervisor) SaveBundle() error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	return s.Container.SaveBundle(s.bundle())
 }
 
 // save changes the record and writes it.

@@ -168,7 +168,7 @@ func (r *run) foreground() (status int, err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	saved, swept := make(chan error, 1), make(chan error, 1)
-	go func() { saved <- c.SaveBundle(s.Bundle) }() // while the sandbox starts, which mostly waits
+	go func() { saved <- s.SaveBundle() }() // while the sandbox starts, which mostly waits
 	go func() { swept <- r.sweep() }()
 	s.Started = func() { go forward(signals, s, r.SigProxy) }
 	status, ran, err = s.Run(sandbox, stdio)
