@@ -23,9 +23,13 @@ func environment(home string) []string {
 	registry := os.Getenv("MINIPOD_REGISTRY")
 	return []string{
 		"HOME=" + home, "XDG_DATA_HOME=", "XDG_CONFIG_HOME=", "XDG_RUNTIME_DIR=", "MINIPOD_ROOT=",
+		// The race detector would have each process take a second to end, and a supervisor tell nobody: see removeAll.
+		"GORACE=atexit_sleep_ms=0 log_path=" + filepath.Join(home, raceLog),
 		"REGISTRY=" + registry, "ALPINE=" + registry + "/library/alpine:3.20.3", "BUSYBOX=" + registry + "/library/busybox",
 	}
 }
+
+const raceLog = "race"
 
 func dataFolder(home string) string { return filepath.Join(home, ".local/share/minipod") }
 
@@ -47,6 +51,11 @@ func removeAll(home string) error {
 	}
 	_, pruned := minipod("image", "prune", "--all", "--force")
 	err = errors.Join(err, pruned)
+	races, _ := filepath.Glob(filepath.Join(home, raceLog+".*"))
+	for _, name := range races {
+		text, e := os.ReadFile(name)
+		err = errors.Join(err, e, errors.New(string(text)))
+	}
 	// overlay's work folder has mode 000; a failed test may have left one.
 	_ = filepath.WalkDir(dataFolder(home), func(dir string, d fs.DirEntry, _ error) error {
 		if d != nil && d.IsDir() {

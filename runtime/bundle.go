@@ -57,10 +57,11 @@ type LogOptions struct {
 
 const bundleFile = "config.json"
 
-// SaveBundle writes b into the container's folder.
+// SaveBundle writes b into the container's folder. One at a time.
 func (c *Container) SaveBundle(b *Bundle) error {
-	b.Version = 1
-	data, err := json.Marshal(b)
+	whole := *b
+	whole.Version = 1
+	data, err := json.Marshal(&whole)
 	if err != nil {
 		return fmt.Errorf("encode the bundle of container %s: %w", c.Name, err)
 	}

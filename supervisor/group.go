@@ -119,6 +119,8 @@ func (s *Supervisor) thaw() error {
 
 // update changes limits and the restart policy, now and for later starts.
 func (s *Supervisor) update(r *request) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := *s.Bundle

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -41,6 +42,8 @@ type Supervisor struct {
 	calls    sync.WaitGroup // requests that are being answered
 	asked    chan struct{}  // closed when somebody asked for the end
 	over     chan struct{}  // closed when all is over
+
+	saving sync.Mutex // of the bundle on disk
 
 	mu      sync.Mutex             // of what follows, of Bundle, and of Container.Record
 	silent  map[*linux.Socket]bool // callers who have not said yet what they want
@@ -261,6 +264,18 @@ func (s *Supervisor) bundle() *runtime.Bundle {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.Bundle
+}
+
+// SaveBundle writes down how the container is to be started, and by which command line it was made.
+func (s *Supervisor) SaveBundle(flags json.RawMessage) error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	b := *s.bundle()
+	b.Flags = flags
+	s.mu.Lock()
+	s.Bundle = &b
+	s.mu.Unlock()
+	return s.Container.SaveBundle(&b)
 }
 
 // save changes the record and writes it.

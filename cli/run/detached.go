@@ -2,6 +2,7 @@ package run
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -66,7 +67,11 @@ func (r *run) complete(c *runtime.Container) error {
 	if err := r.describe(c, b); err != nil {
 		return err
 	}
-	if err := r.saveBundle(c, b); err != nil {
+	var err error
+	if b.Flags, err = json.Marshal(r.Run); err != nil {
+		return err
+	}
+	if err := c.SaveBundle(b); err != nil {
 		return err
 	}
 	c.Ready = true

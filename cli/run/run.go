@@ -176,7 +176,7 @@ func (r *run) foreground() (status int, err error) {
 	}
 	s.Tell("create")
 	defer func() { err = errors.Join(err, s.Close()); s.Recorded() }()
-	written, swept := r.write(c, s.Bundle, quick), make(chan error, 1)
+	written, swept := r.write(s, quick), make(chan error, 1)
 	go func() { swept <- r.sweep() }() // while the sandbox starts, which mostly waits
 	s.Started = func() { go forward(signals, s, r.SigProxy) }
 	status, ran, err = s.Run(sandbox, stdio)
@@ -194,32 +194,29 @@ const unnoticed = 100 * time.Millisecond
 
 // write writes the container's bundle beside the start; lazily where the container will probably be gone before anybody needs it. The
 // function that it returns waits for that; needed says that somebody does need it.
-func (r *run) write(c *runtime.Container, b *runtime.Bundle, lazily bool) (finish func(needed bool) error) {
+func (r *run) write(s *supervisor.Supervisor, lazily bool) (finish func(needed bool) error) {
 	written := make(chan error, 1)
+	save := func() error {
+		flags, err := json.Marshal(r.Run)
+		if err != nil {
+			return err
+		}
+		return s.SaveBundle(flags)
+	}
 	wait := time.Duration(0)
 	if lazily {
 		wait = unnoticed
 	}
-	timer := time.AfterFunc(wait, func() { written <- r.saveBundle(c, b) })
+	timer := time.AfterFunc(wait, func() { written <- save() })
 	return func(needed bool) error {
 		if !timer.Stop() {
 			return <-written
 		}
 		if needed {
-			return r.saveBundle(c, b)
+			return save()
 		}
 		return nil
 	}
-}
-
-func (r *run) saveBundle(c *runtime.Container, b *runtime.Bundle) error {
-	flags, err := json.Marshal(r.Run)
-	if err != nil {
-		return err
-	}
-	whole := *b
-	whole.Flags = flags
-	return c.SaveBundle(&whole)
 }
 
 // fork forks the sandbox.
