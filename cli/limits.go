@@ -185,7 +185,8 @@ func (a *app) sample(records []runtime.Record, before map[string]sample) (rows [
 			if err != nil && !errors.Is(err, fs.ErrNotExist) { // it ended just now
 				return nil, err
 			}
-		} else if r.Live() {
+		} else if _, warned := before[r.ID]; r.Live() && !warned {
+			before[r.ID] = sample{}
 			a.warn(hint.Wrap(fmt.Errorf("container %s has no cgroup of its own, so nobody counts what it uses", r.Name), "run `minipod doctor`, which tells how to get one"))
 		}
 		rows = append(rows, row)

@@ -10,6 +10,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/logs"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/state"
@@ -71,6 +72,9 @@ func (a *app) logs(c *urfave.Context) error {
 	r, err := runtime.Find(a.dirs, c.Args().First())
 	if err != nil {
 		return err
+	}
+	if b, err := runtime.LoadBundle(a.dirs, r.ID); err == nil && b.Log.None {
+		return hint.Wrap(fmt.Errorf("container %s has no log: it was made with --log-driver none", r.Name), "see what it prints: minipod attach "+r.Name)
 	}
 	dir := filepath.Join(a.dirs.Containers(), r.ID)
 	if o.Follow {

@@ -61,6 +61,7 @@ type ExecRequest struct {
 	Workdir    string   // "" for the container's
 	User       string   // "" for the container's
 	Terminal   bool
+	Detach     bool `json:",omitempty"` // nobody is there to have the terminal's master
 	Privileged bool `json:",omitempty"` // with all the powers that the container's user namespace has
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -220,23 +221,35 @@ func (s *Supervisor) attach(caller *linux.Socket, stdin bool) {
 
 // exec runs a command in the container; the caller's files are the request itself and, without a terminal, stdin, stdout and stderr.
 func (s *Supervisor) exec(caller *linux.Socket, files []*os.File) {
-	child, console, err := s.execute(files)
+	e, err := readExec(files)
+	if err != nil {
+		_ = sendJSON(caller, failed(err))
+		return
+	}
+	child, console, err := s.execute(e, files)
 	if err != nil {
 		_ = sendJSON(caller, failed(err))
 		return
 	}
 	s.tell("exec_start", nil)
 	closeAll(files) // the command has them: who reads its output must see its end
-	if console != nil {
+	switch {
+	case console == nil:
+		err = sendJSON(caller, reply{})
+	case e.Detach: // nobody looks at the terminal, which must be there all the same, and never be full
+		go func() { // until its last process: that may be a stranger's, so nobody waits for it
+			defer console.Close()
+			_, _ = io.Copy(io.Discard, console)
+		}()
+		err = sendJSON(caller, reply{})
+	default:
 		err = sendJSON(caller, reply{}, console)
 		console.Close()
-	} else {
-		err = sendJSON(caller, reply{})
 	}
 	if err != nil {
 		_ = child.Kill(syscall.SIGHUP) // the caller left before it knew: as a terminal that is closed
 	}
-	status, err := child.Wait()
+	status, err := s.await(child)
 	answer := reply{}
 	if err != nil {
 		answer = failed(err)
@@ -250,11 +263,26 @@ func (s *Supervisor) exec(caller *linux.Socket, files []*os.File) {
 	_ = sendJSON(caller, answer)
 }
 
-func (s *Supervisor) execute(files []*os.File) (*linux.Child, *os.File, error) {
-	e, err := readExec(files)
-	if err != nil {
-		return nil, nil, err
-	}
+// await waits for the end of a command that exec began. It does not outlive the container: where that shares its pid namespace with
+// others, no PID 1 takes the command along.
+func (s *Supervisor) await(child *linux.Child) (syscall.WaitStatus, error) {
+	ended := make(chan struct{})
+	var killing sync.WaitGroup
+	killing.Go(func() {
+		select {
+		case <-ended:
+		case <-s.over:
+			_ = child.Kill(syscall.SIGKILL)
+		}
+	})
+	err := linux.AwaitExit(child.PID)
+	close(ended)
+	killing.Wait() // before the child's number is anybody's
+	status, waiting := child.Wait()
+	return status, errors.Join(err, waiting)
+}
+
+func (s *Supervisor) execute(e *ExecRequest, files []*os.File) (*linux.Child, *os.File, error) {
 	o := runtime.ExecOptions{
 		Args: e.Args, Env: e.Env, Workdir: e.Workdir, User: e.User, Terminal: e.Terminal, Privileged: e.Privileged,
 	}

@@ -30,6 +30,7 @@ type Stdio struct {
 	stdin   *os.File // the write end of the command's stdin: a pipe's, or the terminal's
 	console *os.File
 	raw     *rawTerminal
+	late    chan struct{} // closed when nobody waits any longer for who reads our output
 }
 
 // StdioOptions say who listens.
@@ -44,7 +45,7 @@ type StdioOptions struct {
 
 // OpenStdio makes the command's ends. The caller calls Started, and Finish in the end.
 func OpenStdio(o StdioOptions) (*Stdio, error) {
-	s := &Stdio{o: o}
+	s := &Stdio{o: o, late: make(chan struct{})}
 	if o.Foreground && o.TTY && o.Input && !linux.IsTerminal(0) {
 		return nil, hint.Wrap(errors.New("the input device is not a TTY"), "leave -t out when stdin is a pipe or a file")
 	}
@@ -116,9 +117,13 @@ func (s *Stdio) out(stream logs.Stream, ours *os.File) (*os.File, error) {
 // somebody else. So the end of PID 1 (Finish) stops it, and what is there by then is the output.
 func (s *Stdio) copy(stream logs.Stream, ours, theirs *os.File) {
 	var broken error
+	var out *patientWriter
+	if ours != nil {
+		out = newPatientWriter(ours, s.late)
+	}
 	tee := func(chunk []byte) {
-		if ours != nil && broken == nil {
-			if _, broken = ours.Write(chunk); errors.Is(broken, syscall.EPIPE) {
+		if out != nil && broken == nil {
+			if broken = out.write(chunk); errors.Is(broken, syscall.EPIPE) {
 				theirs.Close() // nobody reads us any more, which the command learns by SIGPIPE
 			}
 		}
@@ -129,6 +134,9 @@ func (s *Stdio) copy(stream logs.Stream, ours, theirs *os.File) {
 	s.copies.Go(func() {
 		defer theirs.Close()
 		err := copier.Run()
+		if out != nil {
+			out.close()
+		}
 		if broken != nil {
 			err = broken
 		}
@@ -199,15 +207,19 @@ func (s *Stdio) Resize() {
 	}
 }
 
-// Finish comes after the command's end: the rest of its output, and our terminal as it was.
-func (s *Stdio) Finish() error {
+// Finish comes after the command's end: the rest of its output, and our terminal as it was. Who reads our own output may take as long as
+// it likes (a pager does), until asked is closed: somebody wants the container to end, and waits for that. nil is never.
+func (s *Stdio) Finish(asked <-chan struct{}) error {
 	s.o.Clients.setStdin(nil, nil)
 	for _, c := range s.copiers {
 		c.Stop()
 	}
 	// Somebody who is attached and does not read would have us wait for ever; by now there is nothing to slow down any more.
-	impatient := time.AfterFunc(5*time.Second, func() { s.o.Clients.hurry(true) })
+	impatient := time.AfterFunc(patience, func() { s.o.Clients.hurry(true) })
+	copied := make(chan struct{})
+	go s.giveUp(asked, copied)
 	s.copies.Wait()
+	close(copied)
 	impatient.Stop()
 	s.o.Clients.hurry(false)
 	if s.stdin != nil && s.stdin != s.console {
@@ -215,3 +227,58 @@ func (s *Stdio) Finish() error {
 	}
 	return s.raw.restore()
 }
+
+// patience is how long those who do not read may hold up the end of a container that somebody waits for.
+const patience = 5 * time.Second
+
+// giveUp gives up on who reads our output, a while after somebody asked for the end.
+func (s *Stdio) giveUp(asked, copied <-chan struct{}) {
+	select {
+	case <-asked:
+	case <-copied:
+		return
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		close(s.late)
+	case <-copied:
+	}
+}
+
+// A patientWriter writes to our own stdout or stderr for as long as that takes, but no longer than until late is closed. A write to a pipe or
+// a terminal that is not ours alone can't be called off, nor made non-blocking (others share that setting), so it is done beside.
+type patientWriter struct {
+	late   <-chan struct{}
+	chunks chan []byte
+	done   chan error
+	buf    []byte // what is being written: the chunk itself is its owner's again once write returns
+}
+
+func newPatientWriter(to *os.File, late <-chan struct{}) *patientWriter {
+	w := &patientWriter{late: late, chunks: make(chan []byte), done: make(chan error, 1)}
+	go func() {
+		for chunk := range w.chunks {
+			_, err := to.Write(chunk)
+			w.done <- err
+		}
+	}()
+	return w
+}
+
+var errNotRead = errors.New("nobody read it")
+
+// write returns errNotRead where it gave up. It is not to be called again then.
+func (w *patientWriter) write(chunk []byte) error {
+	w.buf = append(w.buf[:0], chunk...)
+	w.chunks <- w.buf
+	select {
+	case err := <-w.done:
+		return err
+	case <-w.late:
+		return errNotRead
+	}
+}
+
+func (w *patientWriter) close() { close(w.chunks) }

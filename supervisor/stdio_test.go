@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 
@@ -90,7 +91,7 @@ func TestProxied(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Started(nil)
-	if err := s.Finish(); err != nil {
+	if err := s.Finish(nil); err != nil {
 		t.Error(err)
 	}
 	if got, err := os.ReadFile(file.Name()); err != nil || string(got) != text {
@@ -108,4 +109,53 @@ func TestProxied(t *testing.T) {
 		t.Errorf("read %d bytes of %d, %v", len(got), len(text), err)
 	}
 	s.Started(nil)
+}
+
+// TestNotRead: who does not read our output holds up the end until somebody asks for it, and a while longer; what the log gets is whole.
+func TestNotRead(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	name := filepath.Join(t.TempDir(), logs.FileName)
+	log, err := logs.OpenWriter(name, logs.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Stdio{o: StdioOptions{Log: log}, late: make(chan struct{})}
+	theirs, err := s.out(logs.Stdout, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lines = 12_000
+	for range 2 { // the first fills our pipe, the second is in the hands of the copier
+		if _, err := theirs.WriteString(strings.Repeat("line\n", lines)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Started(nil)
+	asked, finished := make(chan struct{}), make(chan error, 1)
+	go func() { finished <- s.Finish(asked) }()
+	select {
+	case err := <-finished:
+		t.Fatalf("finished before anybody asked: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(asked)
+	select {
+	case err := <-finished:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience + 10*time.Second):
+		t.Fatal("who does not read holds up the end for ever")
+	}
+	if err := log.Close(); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(name); err != nil || strings.Count(string(got), "line") != 2*lines {
+		t.Errorf("%d of %d lines in the log, %v", strings.Count(string(got), "line"), 2*lines, err)
+	}
 }

@@ -162,17 +162,17 @@ func (s *Supervisor) once(sandbox *stage.Sandbox, stdio *Stdio, ran *bool) (int,
 	}
 	stdio.Started(err)
 	if err != nil {
-		return hint.ExitStatus(err, hint.ExitRuntime), errors.Join(err, stdio.Finish())
+		return hint.ExitStatus(err, hint.ExitRuntime), errors.Join(err, stdio.Finish(s.asked))
 	}
 	*ran = true
 	if err := stdio.Attach(sandbox.Console); err != nil {
 		_ = sandbox.Signal(syscall.SIGKILL)
 		_, waiting := sandbox.Wait()
-		return hint.ExitRuntime, errors.Join(err, waiting, stdio.Finish())
+		return hint.ExitRuntime, errors.Join(err, waiting, stdio.Finish(s.asked))
 	}
 	s.running(sandbox, stdio)
 	status, err := s.watch(sandbox)
-	return status, errors.Join(err, stdio.Finish())
+	return status, errors.Join(err, stdio.Finish(s.asked))
 }
 
 // running lets requests reach the command, and the world know.

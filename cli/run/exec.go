@@ -50,21 +50,18 @@ func execute(peer *supervisor.Peer, f *flags.Exec) (int, error) {
 	signal.Notify(signals, syscall.SIGWINCH)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	running, err := peer.Exec(supervisor.ExecRequest{
-		Args: f.Args, Env: f.Env, Workdir: f.Workdir, User: f.User, Terminal: f.TTY, Privileged: f.Privileged,
+		Args: f.Args, Env: f.Env, Workdir: f.Workdir, User: f.User, Terminal: f.TTY, Detach: f.Detach, Privileged: f.Privileged,
 	}, stdio.Command)
 	stdio.Started(err)
 	if err != nil {
-		return hint.ExitStatus(err, hint.ExitRuntime), errors.Join(err, stdio.Finish())
+		return hint.ExitStatus(err, hint.ExitRuntime), errors.Join(err, stdio.Finish(nil))
 	}
 	if f.Detach {
-		if running.Console != nil {
-			running.Console.Close()
-		}
 		return 0, running.Leave()
 	}
 	if running.Console != nil {
 		if err := stdio.Attach(running.Console); err != nil {
-			return hint.ExitRuntime, errors.Join(err, running.Leave(), stdio.Finish())
+			return hint.ExitRuntime, errors.Join(err, running.Leave(), stdio.Finish(nil))
 		}
 		go func() {
 			for range signals {
@@ -73,5 +70,5 @@ func execute(peer *supervisor.Peer, f *flags.Exec) (int, error) {
 		}()
 	}
 	status, err := running.Wait()
-	return status, errors.Join(err, stdio.Finish())
+	return status, errors.Join(err, stdio.Finish(nil))
 }

@@ -63,6 +63,9 @@ func start(args []string, parts *Parts, create bool) (status int, err error) {
 		return hint.ExitRuntime, err
 	}
 	r := &run{Run: f, parts: parts, create: create}
+	if err := r.refuseSilence(); err != nil {
+		return hint.ExitRuntime, err
+	}
 	if err := r.prepare(); err != nil {
 		return hint.ExitStatus(err, hint.ExitRuntime), err
 	}
@@ -71,6 +74,23 @@ func start(args []string, parts *Parts, create bool) (status int, err error) {
 		status = hint.ExitStatus(err, hint.ExitRuntime)
 	}
 	return status, err
+}
+
+// refuseSilence refuses flags about a start that nobody is there to watch: it is later, or another process's.
+func (r *run) refuseSilence() error {
+	flag := "--explain"
+	if r.Step {
+		flag = "--step"
+	}
+	switch {
+	case r.Explain == "" && !r.Step:
+		return nil
+	case r.create:
+		return hint.Wrap(fmt.Errorf("%s: create starts nothing whose steps there were to see", flag), "minipod run "+flag+" makes a container and starts it")
+	case r.Detach:
+		return hint.Wrap(fmt.Errorf("%s and --detach: what starts the container in the background has no terminal to tell of it", flag), "leave --detach out")
+	}
+	return nil
 }
 
 // run is one `minipod run`.
