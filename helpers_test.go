@@ -191,8 +191,8 @@ func adoptOrphans(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) })
 }
 
-// descendants lists the living processes below this one. Zombies among our own children that nobody waits for are the
-// adopted ones: they are reaped here.
+// descendants lists the living processes below this one. Adopted zombies are reaped: those of other pid namespaces, since what a test
+// starts itself it waits for itself. One that exec put into a container would else keep the container's PID 1 from ending.
 func descendants(t *testing.T) []int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
@@ -221,10 +221,20 @@ func descendants(t *testing.T) []int {
 			}
 			if !dead[pid] {
 				below = append(below, pid)
+			} else if parent[pid] == os.Getpid() && inOtherNamespace(pid) {
+				_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 			}
 			break
 		}
 	}
 	slices.Sort(below)
 	return below
+}
+
+// inOtherNamespace tells whether a process is in a pid namespace below ours.
+func inOtherNamespace(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, found := strings.Cut(string(status), "\nNSpid:")
+	numbers, _, _ := strings.Cut(rest, "\n")
+	return err == nil && found && len(strings.Fields(numbers)) > 1
 }
