@@ -44,6 +44,7 @@ func Exec(inside *stage.Held, b *Bundle, o ExecOptions) (*linux.Child, *os.File,
 	}
 	return stage.Enter(stage.Entry{
 		Sandbox: inside, Cgroup: o.Cgroup, Process: p, Stdio: o.Stdio, Terminal: o.Terminal,
+		Sealed: p.Bounding&(1<<capSysAdmin) != 0,
 	})
 }
 

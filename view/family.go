@@ -56,8 +56,8 @@ func parentOf(all map[int]*Process, p *Process) *Process {
 	return parent
 }
 
-// joined finds who came into a container by setns(2): its parent is on the host, as that of `minipod exec` is. That parent
-// is minipod itself, or nobody that we know.
+// joined finds who came into a container by setns(2): its parent is on the host. That is the supervisor, for `minipod exec`, or minipod
+// itself, or nobody that we know.
 func (from Source) joined(all map[int]*Process, sandboxes map[int]string) {
 	type namespace struct {
 		kind  string
@@ -81,7 +81,7 @@ func (from Source) joined(all map[int]*Process, sandboxes map[int]string) {
 	}
 	host, _ := from.namespace("self", "pid")
 	for _, p := range all {
-		if p.Role != "" || p.Parent == 2 { // the kernel's threads, of which there are hundreds, are nobody's
+		if p.Role != "" && p.Role != Helper || p.Parent == 2 { // the kernel's threads, of which there are hundreds, are nobody's
 			continue
 		}
 		for _, kind := range []string{"pid", "mnt"} {
@@ -92,6 +92,9 @@ func (from Source) joined(all map[int]*Process, sandboxes map[int]string) {
 			id, ok := homes[namespace{kind, inode}]
 			if !ok {
 				continue
+			}
+			if p.Role == Helper && kind == "mnt" {
+				break // the supervisor's, and it sees none of the container's processes: as it was said
 			}
 			p.Container, p.Role = id, Joined
 			if inode, _ := from.namespace(p.text(), "pid"); kind == "mnt" && inode == host { // it sees the container's files, but no container's processes: fuse-overlayfs does

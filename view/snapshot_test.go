@@ -166,7 +166,7 @@ func TestSharedPIDs(t *testing.T) {
 	s := read(t, from, containers)
 	want := map[int]string{
 		100: "web-id supervisor", 101: "web-id sandbox", 110: "web-id command",
-		200: "debug-id supervisor", 201: "debug-id sandbox", 210: "debug-id command", 211: "debug-id child", 212: "debug-id helper",
+		200: "debug-id supervisor", 201: "debug-id sandbox", 210: "debug-id command", 211: "debug-id child", 212: "debug-id joined",
 	}
 	for _, p := range s.Processes {
 		if got := p.Container + " " + string(p.Role); got != want[p.PID] {

@@ -37,6 +37,9 @@ func Exec(args []string, _ *Parts) (status int, err error) {
 	}
 	if err != nil {
 		status = hint.ExitStatus(err, hint.ExitRuntime)
+		if status == hint.ExitNotFound || hint.Of(err) == "" { // there is a container to look at, and not only its image
+			err = hint.Wrap(err, "look around in the container: minipod exec -it "+record.Name+" sh")
+		}
 	}
 	return status, err
 }

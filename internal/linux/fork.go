@@ -154,7 +154,44 @@ const spawned = ^uint32(0)
 
 // Started waits until the child has executed its program's execve (or ended). It returns a *CallError for the call
 // that failed. Where the program clones, c is the process that it made from then on.
-func (c *Child) Started() error {
+func (c *Child) Started() error { return c.started(c.follow) }
+
+// StartedForParent is Started for a child that was forked with CLONE_PARENT: it is our parent's, who takes it over with TakeOver. It
+// returns the process that the program's Clone made, 0 if it came to none.
+func (c *Child) StartedForParent() (clone int, err error) {
+	err = c.started(func(pid int) error {
+		clone = pid
+		return nil
+	})
+	unix.Close(c.pidfd)
+	return clone, err
+}
+
+// CloneParent is the flag for a Fork on our parent's behalf.
+const CloneParent = unix.CLONE_PARENT
+
+// TakeOver makes a Child of what a child of ours has forked for us: forked has ended or is about to, and is reaped; so is clone, the
+// process that it made (0: none), where it was not started. The numbers are their own until then, since they are our children.
+func TakeOver(forked, clone int, started bool) (*Child, error) {
+	c := &Child{PID: clone, pidfd: -1}
+	if _, err := WaitProcess(forked); err != nil {
+		return nil, err
+	}
+	if !started {
+		if clone == 0 {
+			return nil, nil
+		}
+		_, err := WaitProcess(clone)
+		return nil, err
+	}
+	var err error
+	if c.pidfd, err = unix.PidfdOpen(clone, 0); err != nil {
+		return nil, fmt.Errorf("open process %d: %w", clone, err)
+	}
+	return c, nil
+}
+
+func (c *Child) started(follow func(clone int) error) error {
 	defer unix.Close(c.report)
 	var failed *CallError
 	cloned := false
@@ -168,7 +205,7 @@ func (c *Child) Started() error {
 		case err != nil:
 			return fmt.Errorf("read the child's report: %w", err)
 		case index == spawned:
-			if err := c.follow(int(value)); err != nil {
+			if err := follow(int(value)); err != nil {
 				return err
 			}
 			cloned = true

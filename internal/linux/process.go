@@ -251,12 +251,15 @@ func SealedFile(name string, content []byte) (*os.File, error) {
 
 // DupHigh returns a close-on-exec copy of f's descriptor that is at least 64, so that a child may put anything at the low
 // numbers without running over it. The caller closes it.
-func DupHigh(f *os.File) (int, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 64)
+func DupHigh(f *os.File) (int, error) { return DupHighFD(int(f.Fd()), f.Name()) }
+
+// DupHighFD is DupHigh for a descriptor that is no *os.File.
+func DupHighFD(fd int, name string) (int, error) {
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 64)
 	if err != nil {
-		return -1, fmt.Errorf("dup %s: %w", f.Name(), err)
+		return -1, fmt.Errorf("dup %s: %w", name, err)
 	}
-	return fd, nil
+	return high, nil
 }
 
 // NullStdio points descriptors 0, 1 and 2 at /dev/null.

@@ -317,10 +317,15 @@ func (p *Program) ExecveFirst(paths, argv, env []string) {
 // container that it becomes part of (CVE-2019-5736). It needs CAP_SYS_ADMIN over the mount namespace, which a child
 // in a fresh user namespace has.
 func (p *Program) ExecveReadOnly(path string, argv, env []string) {
+	p.OpenReadOnly(path)
+	p.ExecveFD(-1, path, argv, env)
+}
+
+// OpenReadOnly makes a read-only copy of the mount at path, attached nowhere, and keeps its descriptor.
+func (p *Program) OpenReadOnly(path string) {
 	p.add(fmt.Sprintf("open_tree(%q, OPEN_TREE_CLONE)", path), unix.SYS_OPEN_TREE, atFdcwd, p.bytes(path), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).keep = true
 	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
 	p.add("mount_setattr(MOUNT_ATTR_RDONLY)", unix.SYS_MOUNT_SETATTR, 0, p.bytes(""), unix.AT_EMPTY_PATH, pin(p, attr), unsafe.Sizeof(*attr)).use = 1
-	p.ExecveFD(-1, path, argv, env)
 }
 
 // ExecveFD ends the program by executing the file behind fd; -1 stands for the descriptor that an earlier call kept.

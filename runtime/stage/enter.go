@@ -59,18 +59,22 @@ type Entry struct {
 	Process  Process
 	Stdio    [3]*os.File // where Terminal is false
 	Terminal bool
+	Sealed   bool // a sealed copy of our binary, as in Options
 }
 
 // Enter runs e.Process in the sandbox's namespaces, and returns when it executes; with e.Terminal also the terminal's master, which the
 // caller closes. The process is the caller's child, and dies with the sandbox. The error is a *Failure's with docker's exit status.
 //
 // Nothing of Go runs inside: one list of calls joins the namespaces, clones (a pid namespace is the one of children only) and
-// becomes the program, in the same steps as the container's own command.
+// becomes the program, in the same steps as the container's own command. An envoy forks that, see envoy.go.
 //
 // Trust: from the clone to the execve the process is seen in the container's pid namespace, and its /proc/PID/exe is our binary.
 // It is not dumpable meanwhile, and its memory belongs to our user namespace: no power of the container's reaches it. The container's
 // files are looked at from outside, through its root, by openat2 with RESOLVE_IN_ROOT.
-func Enter(e Entry) (child *linux.Child, console *os.File, err error) {
+func Enter(e Entry) (child *linux.Child, console *os.File, err error) { return sendEnvoy(&e) }
+
+// enter is Enter by our own fork, on our parent's behalf.
+func enter(e *Entry) (forked entered, console *os.File, err error) {
 	root := e.Sandbox.root
 	s := &sandbox{plan: &Plan{Process: e.Process, Reaper: true, Terminal: e.Terminal}}
 	err = s.identify(func(name string) (*os.File, error) {
@@ -81,44 +85,41 @@ func Enter(e Entry) (child *linux.Child, console *os.File, err error) {
 		return f.OSFile(), nil
 	})
 	if err != nil {
-		return nil, nil, hint.Exit(err, hint.ExitNotExecutable)
+		return forked, nil, hint.Exit(err, hint.ExitNotExecutable)
 	}
 	if e.Terminal {
 		if console, s.terminal, _, err = linux.OpenTerminalIn(root); err != nil {
-			return nil, nil, err
+			return forked, nil, err
 		}
 		defer s.terminal.Close()
 	}
-	if child, err = s.enter(&e); err != nil && console != nil {
-		err = errors.Join(err, console.Close())
-		console = nil
-	}
-	return child, console, err
+	forked, err = s.enter(e)
+	return forked, console, err
 }
 
-func (s *sandbox) enter(e *Entry) (*linux.Child, error) {
+func (s *sandbox) enter(e *Entry) (forked entered, err error) {
 	s.search = candidates(e.Process.Args[0], lookup(e.Process.Env, "PATH"))
 	p := &payload{program: &linux.Program{}}
 	cleanup, err := s.addEntry(e, p.program)
 	if err != nil {
-		return nil, err
+		return forked, err
 	}
 	defer cleanup()
 	p.parts = append(p.parts, payloadPart{step{name: "enter", why: "the container's namespaces become ours"}, p.program.Len()})
 	s.addPayload(p)
-	child, err := linux.ForkInto(e.Cgroup, 0, p.program)
+	child, err := linux.ForkInto(e.Cgroup, linux.CloneParent, p.program)
 	if err != nil {
-		return nil, err
+		return forked, err
 	}
-	if err = child.Started(); err == nil {
-		return child, nil
+	forked.Forked = child.PID
+	if forked.PID, err = child.StartedForParent(); err == nil {
+		return forked, nil
 	}
-	_, waiting := child.Wait()
 	step, err := s.blame(p, err)
 	if step != "exec" {
 		err = hint.Exit(fmt.Errorf("%s: %w", step, err), hint.ExitNotExecutable)
 	}
-	return nil, errors.Join(err, waiting)
+	return forked, err
 }
 
 // addEntry adds what comes before the steps of a payload.

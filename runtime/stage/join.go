@@ -114,7 +114,7 @@ func ShareMount(user, mounts *os.File, path string) (*os.File, error) {
 	p.Setns(int(user.Fd()), "user")
 	p.Setns(int(mounts.Fd()), "mnt")
 	p.OpenTree(path)
-	return receiveMount(p, path)
+	return receiveMount(0, p, path)
 }
 
 // ShareProc returns a proc file system that shows the pid namespace, attached nowhere.
@@ -125,11 +125,11 @@ func ShareProc(user, pids *os.File, attr uint64) (*os.File, error) {
 	p.Setns(int(pids.Fd()), "pid")
 	p.Clone(linux.NewNS) // a mount namespace of the user namespace's, in which proc is whole: only there another is allowed
 	p.NewMount("proc", attr)
-	return receiveMount(p, "/proc")
+	return receiveMount(0, p, "/proc")
 }
 
 // receiveMount runs a program in a child that ends with Pass.
-func receiveMount(p *linux.Program, path string) (*os.File, error) {
+func receiveMount(flags uintptr, p *linux.Program, path string) (*os.File, error) {
 	ours, theirs, err := linux.SocketPair()
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func receiveMount(p *linux.Program, path string) (*os.File, error) {
 		return nil, errors.Join(err, theirs.Close())
 	}
 	p.Pass(int(theirs.Fd()), place)
-	child, err := linux.Fork(0, p)
+	child, err := linux.Fork(flags, p)
 	linux.Close(place)
 	theirs.Close()
 	if err != nil {

@@ -89,7 +89,12 @@ type Failure struct {
 	Errno syscall.Errno // 0: not the kernel
 }
 
-func (f *Failure) Error() string { return fmt.Sprintf("%s: %s", f.Step, f.Text) }
+func (f *Failure) Error() string {
+	if f.Step == "" { // the text says it
+		return f.Text
+	}
+	return fmt.Sprintf("%s: %s", f.Step, f.Text)
+}
 
 // Unwrap returns the errno.
 func (f *Failure) Unwrap() error {

@@ -251,7 +251,11 @@ func (s *sandbox) await(word string) (fd int) {
 }
 
 func (s *sandbox) fail(name string, err error) {
-	failure := &Failure{Step: name, Text: clip(err.Error()), Hint: clip(hint.Of(err)), Exit: hint.ExitStatus(err, hint.ExitRuntime)}
-	errors.As(err, &failure.Errno)
-	_ = s.send(message{Kind: "failed", Fail: failure}) // nobody there: nothing to tell
+	_ = s.send(message{Kind: "failed", Fail: failureOf(name, err)}) // nobody there: nothing to tell
+}
+
+func failureOf(step string, err error) *Failure {
+	f := &Failure{Step: step, Text: clip(err.Error()), Hint: clip(hint.Of(err)), Exit: hint.ExitStatus(err, hint.ExitRuntime)}
+	errors.As(err, &f.Errno)
+	return f
 }
