@@ -68,7 +68,7 @@ func (a *app) lifecycleVerbs() []*urfave.Command {
 func (a *app) createVerb() *urfave.Command {
 	return &urfave.Command{
 		Name: "create", Usage: "Make a container and do not start it", ArgsUsage: "IMAGE [COMMAND] [ARGUMENT...]", Category: groupContainers,
-		Description:     "It takes the flags of run, and prints the container's id.\n\n" + examples("minipod create --name web -p 8080:80 nginx"),
+		Description:     "It takes the flags of run, and prints the container's id.\n\n" + examples("minipod create --name web --restart always nginx"),
 		SkipFlagParsing: true, Flags: shownFlags(flags.RunFlags()),
 		Action: a.tableVerb(func(args []string) error { _, err := flags.ParseRun(args); return err }, func(args []string) (int, error) {
 			return run.Create(args, &run.Parts{Compile: compileSeccomp})
