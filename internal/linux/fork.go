@@ -67,7 +67,9 @@ func fork(args *cloneArgs, flags uintptr, pidfd *int32, calls []Call, report uin
 		pid, _, errno = syscall.RawSyscall6(unix.SYS_CLONE, flags|uintptr(syscall.SIGCHLD), 0, uintptr(unsafe.Pointer(pidfd)), 0, 0, 0)
 	} else { // pidfd's address is taken here, behind the last point where our stack may move
 		args.flags |= uint64(flags)
-		args.exitSignal = uint64(syscall.SIGCHLD)
+		if flags&unix.CLONE_PARENT == 0 { // else it is the one of its maker, and clone3 takes no other (man 2 clone)
+			args.exitSignal = uint64(syscall.SIGCHLD)
+		}
 		args.pidfd = uint64(uintptr(unsafe.Pointer(pidfd)))
 		pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
 	}
