@@ -241,6 +241,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add([]byte(`{"kind":"step","event":null}`), true)
 	f.Add([]byte(`{"kind":["console"]}`), true)
+	f.Add([]byte(`{"kind":"failed","fail":{}}`), false)
 	f.Add([]byte(`{"kind":"failed","fail":{"Errno":-1}}`), false)
 	f.Add([]byte{}, true)
 	f.Fuzz(func(t *testing.T, record []byte, withFD bool) {

@@ -290,7 +290,7 @@ func decode(record []byte, fd int) (message, int, error) {
 		err = fmt.Errorf("decode the sandbox's record: %w", err)
 	case m.Kind == "":
 		err = errors.New("decode the sandbox's record: it has no kind")
-	case m.Kind == "step" && m.Event == nil, m.Kind == "failed" && m.Fail == nil, (m.Kind == "console") != (fd >= 0):
+	case m.Kind == "step" && m.Event == nil, m.Kind == "failed" && (m.Fail == nil || m.Fail.Text == ""), (m.Kind == "console") != (fd >= 0):
 		err = fmt.Errorf("decode the sandbox's record: %q is not complete", m.Kind)
 	}
 	if err != nil && fd >= 0 {
