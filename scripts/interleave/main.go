@@ -1,10 +1,11 @@
 // Command interleave times commands against each other and prints their medians as a Markdown table.
 //
-//	interleave -rounds 30 [-prepare COMMAND] <LINES     each line: NAME, a tab, a shell-free command
+//	interleave -rounds 30 -pause 100ms <LINES     each line: NAME, a tab, a shell-free command
 //
-// Each round runs every command once, in an order that rotates, so that whatever else the machine does meanwhile
-// falls on all of them alike; the ratio to the first line is of medians of the same run. A command that fails ends it all:
-// the time of a failure is no measurement.
+// Each round runs every command once, in an order drawn anew, so that whatever else the machine does meanwhile falls on all
+// of them alike; the ratio to the first line is of medians of the same run. Before each one is a pause: the kernel takes a
+// dead container's network namespace apart in the background, behind a lock that the next clone would wait for, and a
+// command is not to be billed for its predecessor. A command that fails ends it all: the time of a failure is no measurement.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
@@ -29,11 +31,12 @@ type contender struct {
 
 func main() {
 	rounds := flag.Int("rounds", 30, "how often to run each command")
+	pause := flag.Duration("pause", 100*time.Millisecond, "how long to wait before each command")
 	warm := flag.Int("warm", 3, "how often to run each command before that, unmeasured")
 	flag.Parse()
 	contenders, err := read(os.Stdin)
 	if err == nil {
-		err = run(contenders, *warm, *rounds)
+		err = run(contenders, *warm, *rounds, *pause)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "interleave:", err)
@@ -56,10 +59,11 @@ func read(r io.Reader) ([]*contender, error) {
 	return all, lines.Err()
 }
 
-func run(contenders []*contender, warm, rounds int) error {
+func run(contenders []*contender, warm, rounds int, pause time.Duration) error {
 	for round := range warm + rounds {
-		for i := range contenders {
-			c := contenders[(round+i)%len(contenders)]
+		for _, i := range rand.Perm(len(contenders)) {
+			c := contenders[i]
+			time.Sleep(pause)
 			cmd := exec.Command(c.argv[0], c.argv[1:]...)
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
