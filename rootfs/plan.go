@@ -1,5 +1,7 @@
 package rootfs
 
+import "codeberg.org/minipod/minipod/internal/wire"
+
 // A Plan is all that there is to know about a container's tree. It is plain data: made by the parent, read by the
 // stage in the new namespaces.
 type Plan struct {
@@ -17,6 +19,36 @@ type Plan struct {
 	Files         []File   // made by us: /etc/hosts, hostname, resolv.conf
 	Masked        []string // covered: an empty file or folder
 	ReadOnlyPaths []string
+}
+
+// Fields visits what a stage passes to its child: all of it.
+func (p *Plan) Fields(c *wire.Codec) {
+	c.String(&p.Data)
+	c.Strings(&p.Lower)
+	c.String(&p.Upper)
+	c.String(&p.Work)
+	c.String(&p.Target)
+	c.String((*string)(&p.Driver))
+	c.Bool(&p.Volatile)
+	c.Bool(&p.ReadOnly)
+	wire.List(c, &p.Mounts, func(c *wire.Codec, m *Mount) {
+		c.String(&m.Type)
+		c.String(&m.Source)
+		c.String(&m.Target)
+		c.Strings(&m.Options)
+		wire.Int(c, &m.Attr)
+		wire.Int(c, &m.Propagation)
+		c.Bool(&m.Optional)
+		wire.Int(c, &m.FD)
+		c.Bool(&m.Fill)
+	})
+	c.Strings(&p.Devices)
+	wire.List(c, &p.Files, func(c *wire.Codec, f *File) {
+		c.String(&f.Target)
+		c.String(&f.Content)
+	})
+	c.Strings(&p.Masked)
+	c.Strings(&p.ReadOnlyPaths)
 }
 
 // A Mount is one file system or folder that appears in the container.

@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +8,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/internal/wire"
 )
 
 // EnvoyRole is argv[1] of an envoy: it enters a container on its parent's behalf.
@@ -46,9 +46,9 @@ type entry struct {
 
 // entered is what an envoy answers.
 type entered struct {
-	Fail   *Failure `json:",omitempty"`
-	Forked int      // the process that it forked, 0: none
-	PID    int      // the one that this made, the command; 0: none
+	Fail   *Failure
+	Forked int // the process that it forked, 0: none
+	PID    int // the one that this made, the command; 0: none
 }
 
 // sendEnvoy has an envoy enter, and takes over what it leaves.
@@ -100,7 +100,7 @@ func hearEnvoy(control int) (answer entered, console *os.File, err error) {
 		err = errors.New("enter the container: the process that was to do it died")
 	}
 	if err == nil {
-		if err = json.Unmarshal(buf[:n], &answer); err != nil {
+		if err = wire.Decode(buf[:n], answer.fields); err != nil {
 			err = fmt.Errorf("decode the envoy's answer: %w", err)
 		}
 	}
@@ -134,10 +134,7 @@ func (e *Entry) envoy(control *os.File) (_ *linux.Program, cleanup func(), err e
 	if e.Cgroup != nil {
 		data.Cgroup = optional
 	}
-	text, err := json.Marshal(data)
-	if err != nil {
-		return nil, nil, fmt.Errorf("encode the entry: %w", err)
-	}
+	text := wire.Encode(data.fields)
 	sealed, err := linux.SealedFile("entry", text)
 	if err != nil {
 		return nil, nil, err
@@ -208,11 +205,7 @@ func envoyMain() {
 	if console != nil && err == nil {
 		master = int(console.Fd())
 	}
-	data, err := json.Marshal(answer)
-	if err == nil {
-		err = linux.Send(controlFD, data, master)
-	}
-	if err != nil {
+	if err := linux.Send(controlFD, wire.Encode(answer.fields), master); err != nil {
 		os.Exit(hint.ExitRuntime)
 	}
 	os.Exit(0)
@@ -227,7 +220,7 @@ func visit() (answer entered, console *os.File, err error) {
 		return answer, nil, fmt.Errorf("read the entry: %w", err)
 	}
 	var e entry
-	if err := json.Unmarshal(text, &e); err != nil {
+	if err := wire.Decode(text, e.fields); err != nil {
 		return answer, nil, fmt.Errorf("decode the entry: %w", err)
 	}
 	optional := func(fd int, name string) *os.File {

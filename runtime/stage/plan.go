@@ -7,7 +7,7 @@ import (
 	"codeberg.org/minipod/minipod/rootfs"
 )
 
-// A Plan is everything that the child needs to know, complete and read-only. It is plain data: JSON in a sealed file.
+// A Plan is everything that the child needs to know, complete and read-only. It is plain data, in a sealed file.
 type Plan struct {
 	Name     string // of the container, as ps shows it
 	Hostname string
@@ -75,9 +75,9 @@ type CallResult struct {
 
 // A message is one record from the child.
 type message struct {
-	Kind  string   `json:"kind"` // alive, step, console, exec, failed
-	Event *Event   `json:"event,omitempty"`
-	Fail  *Failure `json:"fail,omitempty"`
+	Kind  string // alive, step, console, exec, failed
+	Event *Event
+	Fail  *Failure
 }
 
 // A Failure is why a container did not start. It unwraps to the errno of the call that the kernel refused.

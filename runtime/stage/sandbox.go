@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/internal/wire"
 	"codeberg.org/minipod/minipod/reaper"
 	"codeberg.org/minipod/minipod/rootfs"
 )
@@ -88,7 +88,7 @@ func (s *sandbox) readPlan() error {
 		return fmt.Errorf("read the plan: %w", err)
 	}
 	s.plan = &Plan{}
-	if err := json.Unmarshal(data, s.plan); err != nil {
+	if err := wire.Decode(data, s.plan.fields); err != nil {
 		return fmt.Errorf("read the plan: %w", err)
 	}
 	s.root = &rootfs.Builder{Plan: &s.plan.Rootfs}
@@ -231,11 +231,7 @@ func clip(text string) string {
 func (s *sandbox) send(m message) error { return s.sendFD(m, -1) }
 
 func (s *sandbox) sendFD(m message, fd int) error {
-	data, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	return linux.Send(controlFD, data, fd)
+	return linux.Send(controlFD, wire.Encode(m.fields), fd)
 }
 
 // await waits for the parent's word, and returns the descriptor that came with it, or -1. Without a parent there is

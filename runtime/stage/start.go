@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/internal/wire"
 )
 
 // Options say how to fork a sandbox, and how to start it then.
@@ -178,11 +178,7 @@ func sealedSelf() (int, error) {
 }
 
 func (p *Sandbox) start(o *Options) error {
-	data, err := json.Marshal(o.Plan)
-	if err != nil {
-		return fmt.Errorf("encode the plan: %w", err)
-	}
-	plan, err := linux.SealedFile("plan", data)
+	plan, err := linux.SealedFile("plan", wire.Encode(o.Plan.fields))
 	if err != nil {
 		return err
 	}
@@ -284,7 +280,7 @@ func (p *Sandbox) next() (message, int, error) {
 
 func decode(record []byte, fd int) (message, int, error) {
 	var m message
-	err := json.Unmarshal(record, &m)
+	err := wire.Decode(record, m.fields)
 	switch {
 	case err != nil:
 		err = fmt.Errorf("decode the sandbox's record: %w", err)
