@@ -272,6 +272,13 @@ func (c *Child) Wait() (syscall.WaitStatus, error) {
 	return status, err
 }
 
+// Release lets go of a child whose program made an orphan (Program.CloneOrphan), once that one executes. c.PID is the orphan's from then on.
+func (c *Child) Release() error {
+	err := c.Started()
+	unix.Close(c.pidfd)
+	return err
+}
+
 // AwaitExit waits until the child pid has ended, and does not reap it: until somebody does, its number is its own.
 func AwaitExit(pid int) error {
 	for {
@@ -372,6 +379,7 @@ const (
 	NewUser   = unix.CLONE_NEWUSER
 	NewNS     = unix.CLONE_NEWNS // mounts
 	NewPID    = unix.CLONE_NEWPID
+	NewNet    = unix.CLONE_NEWNET
 )
 
 // Namespaces are the seven that a container has of its own, by the names of clone(2).

@@ -108,6 +108,13 @@ func (p *Program) Clone(flags uintptr) {
 	p.add("clone("+name+")", unix.SYS_CLONE, unix.CLONE_PARENT|flags|uintptr(syscall.SIGCHLD)).spawn = true
 }
 
+// CloneOrphan has the rest of the program done by another process, in new namespaces of the kinds in flags, whose parent exits: it is
+// nobody's child but that of who reaps orphans. See Child.Release.
+func (p *Program) CloneOrphan(flags uintptr) {
+	name := "clone(" + NamespaceNames(flags) + ")"
+	p.add(name, unix.SYS_CLONE, flags|uintptr(syscall.SIGCHLD)).spawn = true
+}
+
 // cloneIndex is the index of Clone's call; without one, of the last.
 func (p *Program) cloneIndex() int {
 	for i := range p.calls {
