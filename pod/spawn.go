@@ -180,6 +180,25 @@ func (b *Birth) enlist() error {
 	return put(podDir(b.Dirs, b.UID), supervisorFile, data)
 }
 
+// retake lets go of the pod's lock, and takes it again where somebody has asked for the pod's end meanwhile and nobody else sees to it.
+func (b *Birth) retake() (bool, error) {
+	if err := b.lock.Unlock(); err != nil {
+		return false, err
+	}
+	s, err := Get(b.Dirs, b.UID)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil || s.Metadata.Deleted == nil {
+		return false, err
+	}
+	b.lock, err = state.TryLockThere(path.Join(podDir(b.Dirs, b.UID), lockFile))
+	if errors.Is(err, state.ErrLocked) || errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // put writes a file of the supervisor's own, whole or not at all.
 func put(dir, name string, data []byte) error {
 	temp := path.Join(dir, "."+name)
@@ -189,13 +208,13 @@ func put(dir, name string, data []byte) error {
 	return os.Rename(temp, path.Join(dir, name))
 }
 
-// forget removes the pod's name and folder, which are the last of it. removeTree removes what containers wrote.
-func (b *Birth) forget(m Metadata, removeTree func(dir string) error) error {
+// forget removes the pod's name and folder, which are the last of it.
+func (b *Birth) forget(m Metadata) error {
 	link := nameLink(b.Dirs, m)
 	if owner, err := os.Readlink(link); err == nil && owner == m.UID {
 		if err := os.Remove(link); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	return removeTree(podDir(b.Dirs, b.UID))
+	return os.RemoveAll(podDir(b.Dirs, b.UID))
 }

@@ -59,7 +59,7 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 		return sandbox, err
 	}
 	if sandbox == nil {
-		if err := joins.share(plan); err != nil {
+		if err := joins.share(plan, cfg.Borrow); err != nil {
 			return nil, err
 		}
 		if sandbox, err = c.fork(cfg, joins); err != nil {
@@ -168,7 +168,10 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan.Name, plan.Reaper = c.Name, cfg.Reaper
+	plan.Name, plan.Reaper, plan.Pause = c.Name, cfg.Reaper, cfg.Bundle.Pause
+	if plan.Pause {
+		plan.Rootfs.Devices = nil
+	}
 	plan.Explain, plan.Step = cfg.Narrate != nil, cfg.Pause != nil
 	plan.Process.Seccomp = cfg.Seccomp
 	here := filepath.Join("containers", c.ID)
@@ -179,6 +182,7 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	for i := range tree.Mounts {
 		m := &tree.Mounts[i]
 		m.Fill = m.Type == "bind" && slices.Contains(cfg.Fill, m.Source)
+		m.Beneath = cfg.Beneath[m.Target]
 	}
 	for _, f := range cfg.Files { // a volume of the user's at /etc/hosts is what the user wants there
 		if !slices.ContainsFunc(tree.Mounts, func(m rootfs.Mount) bool { return m.Target == f.Target }) {
@@ -190,6 +194,13 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 
 // makeTree makes the folders of the container's tree, or takes up those of an earlier start.
 func (c *Container) makeTree(cfg *Config, plan *stage.Plan) error {
+	if cfg.Bundle.Pause {
+		err := os.Mkdir(filepath.Join(c.Dir, "root"), 0o755)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("make the container's folders: %w", err)
+		}
+		return nil
+	}
 	if len(cfg.Layers) == 0 {
 		return errors.New("the image has no layers: there is nothing to run")
 	}
