@@ -159,8 +159,8 @@ func verbNames(verbs []*urfave.Command) []string {
 // valuesOf are the words that a flag takes, where it takes only some.
 func valuesOf(flag string) []string {
 	return map[string][]string{
-		"o":        {"table", "wide", "json", "yaml", "name"},
-		"output":   {"table", "wide", "json", "yaml", "name"},
+		"o":        {"table", "wide", "json", "yaml"},
+		"output":   {"table", "wide", "json", "yaml"},
 		"for":      {"condition=Ready", "delete", "create"},
 		"dry-run":  {"client", "server", "none"},
 		"pull":     {"missing", "always", "never"},

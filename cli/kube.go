@@ -148,11 +148,16 @@ func containerFlag(what string) urfave.Flag {
 	return &urfave.StringFlag{Name: "container", Aliases: []string{"c"}, Usage: what}
 }
 
-// aboutPods is a verb that begins with what every command about pods begins with: pods whose supervisor was killed get another.
+// aboutPods is a verb that begins with what every command about pods begins with: pods whose supervisor was killed get another. Its
+// status is kubectl's, which has 1 for everything.
 func (a *app) aboutPods(verb urfave.ActionFunc) urfave.ActionFunc {
 	return func(c *urfave.Context) error {
 		a.revive()
-		return verb(c)
+		err := verb(c)
+		if hint.ExitStatus(err, 0) == hint.ExitRuntime {
+			err = hint.Exit(err, exitFailure)
+		}
+		return err
 	}
 }
 

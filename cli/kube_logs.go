@@ -17,6 +17,7 @@ import (
 	"codeberg.org/minipod/minipod/kube/print"
 	"codeberg.org/minipod/minipod/logs"
 	"codeberg.org/minipod/minipod/pod"
+	"codeberg.org/minipod/minipod/runtime"
 )
 
 // podLogFlags are kubectl's, beside docker's. -n is docker's --tail here; see logsAny.
@@ -42,7 +43,9 @@ func podOnlyLogFlags() []string {
 func (a *app) logsAny(c *urfave.Context) error {
 	namespace, tail := c.String("namespace"), c.String("tail")
 	if _, err := strconv.Atoi(tail); err != nil && tail != "all" && namespace == "" { // -n kube-system: kubectl's meaning
-		namespace, tail = tail, "all"
+		if _, err := runtime.Find(a.dirs, c.Args().First()); err != nil {
+			namespace, tail = tail, "all"
+		}
 	}
 	certain := namespace != ""
 	for _, flag := range podOnlyLogFlags() {

@@ -18,6 +18,7 @@ import (
 	"codeberg.org/minipod/minipod/kube/print"
 	"codeberg.org/minipod/minipod/kube/store"
 	"codeberg.org/minipod/minipod/pod"
+	"codeberg.org/minipod/minipod/volume"
 )
 
 // A kubeObject is an object that was read. Of pod, object and event, that of its kind is set.
@@ -176,7 +177,33 @@ func (a *app) findObject(t target, namespace string) (*kubeObject, error) {
 	case err != nil:
 		return nil, err
 	}
-	return readObject(t.kind, data)
+	o, err := readObject(t.kind, data)
+	if err == nil && t.kind.kind == store.KindClaim {
+		err = a.bind(o)
+	}
+	return o, err
+}
+
+// bind says of a claim that it is bound, once its volume is there: it is made for the first pod that mounts it.
+func (a *app) bind(claim *kubeObject) error {
+	name, err := store.Claim(a.dirs, claim.meta.Namespace, claim.meta.Name)
+	if err != nil {
+		return err
+	}
+	o := claim.object
+	o.Status = print.ClaimStatus{Phase: pod.Pending}
+	if _, err := volume.Open(a.dirs).Get(name); err == nil {
+		o.Spec.VolumeName, o.Status = name, print.ClaimStatus{Phase: "Bound", Capacity: o.Spec.Resources.Requests}
+		if spec, ok := claim.fields["spec"].(map[string]any); ok {
+			spec["volumeName"] = name
+		}
+	}
+	status := map[string]any{"phase": o.Status.Phase}
+	if size, ok := o.Status.Capacity["storage"]; ok {
+		status["capacity"], status["accessModes"] = map[string]any{"storage": string(size)}, o.Spec.AccessModes
+	}
+	claim.fields["status"] = status
+	return nil
 }
 
 // listObjects reads the objects of a kind. One that is removed meanwhile is left out.

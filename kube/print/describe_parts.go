@@ -192,6 +192,7 @@ func DescribeConfigMap(o *Object) string {
 		d.line(0, "%s: %d bytes", key, decodedLength(o.BinaryData[key]))
 	}
 	d.line(0, "")
+	d.line(0, "Events:\t<none>") // of which there are none: nothing happens to it
 	return d.String()
 }
 
@@ -232,6 +233,7 @@ func DescribeClaim(o *Object, users []string) string {
 	if len(users) == 0 {
 		d.line(0, "Used By:\t<none>")
 	}
+	d.line(0, "Events:\t<none>")
 	return d.String()
 }
 
