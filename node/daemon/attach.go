@@ -27,6 +27,8 @@ type attached struct {
 	ns      *os.File // its network namespace
 	there   bool     // it is all set up; before that its address and ID are only taken
 
+	released bool // it is, or is being
+
 	publish context.CancelFunc // ends its published ports
 	closed  chan struct{}      // closed when they are free
 }
@@ -94,6 +96,7 @@ func (d *daemon) reserve(a *attached) (*node.Lease, error) {
 			return nil, fmt.Errorf("%s is attached to the network already, by process %d", a.Name, before.PID)
 		}
 		delete(d.attached, a.ID) // its watcher releases the rest
+		d.releasing++
 	}
 	address, err := d.pool.Take()
 	if err != nil {
@@ -162,24 +165,30 @@ func (d *daemon) detach(id string) error {
 }
 
 // release gives everything back that a has. It may be called again.
-func (d *daemon) release(a *attached) error {
+func (d *daemon) release(a *attached) (err error) {
 	d.closePorts(a)
-	// Its namespace may live on, with others in it; and its address must not be in two places.
-	err := network.In(d.ns, func() error { return network.Unplug(a.Veth) })
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !a.address.IsValid() {
-		return err
-	}
+	released := a.released
+	a.released, a.there = true, false
 	if d.attached[a.ID] == a {
 		delete(d.attached, a.ID)
-		if e := os.Remove(d.leaseFile(a.ID)); e != nil && !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, e)
+		if err = os.Remove(d.leaseFile(a.ID)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
 		}
+		d.releasing++
 	}
-	d.pool.Give(a.address)
-	a.address, a.there = netip.Addr{}, false
+	d.mu.Unlock()
+	if released {
+		return err
+	}
+	// Its namespace may live on, with others in it; and its address must not be in two places. This may take a tenth of a second: the
+	// kernel waits until no processor can have a packet in the device.
+	err = errors.Join(err, network.In(d.ns, func() error { return network.Unplug(a.Veth) }))
 	a.close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.releasing--
+	d.pool.Give(a.address)
 	d.settle()
 	return err
 }

@@ -38,13 +38,14 @@ type daemon struct {
 	uplink    string // what leads out
 	listener  *linux.Socket
 
-	mu       sync.Mutex // of what follows
-	pool     *network.Pool
-	attached map[string]*attached // by ID; one that is being attached has no lease yet
-	notices  []node.Notice
-	callers  int
-	idle     *time.Timer // runs while nobody needs us
-	leaving  bool
+	mu        sync.Mutex // of what follows
+	pool      *network.Pool
+	attached  map[string]*attached // by ID; one that is being attached has no lease yet
+	notices   []node.Notice
+	callers   int
+	releasing int         // of those who were attached
+	idle      *time.Timer // runs while nobody needs us
+	leaving   bool
 }
 
 // Main is the node's life, which Open of package node has started. version is minipod's.
@@ -220,7 +221,7 @@ func (d *daemon) obey() {
 
 // settle notes whether anybody needs us, for who has the lock.
 func (d *daemon) settle() {
-	if d.callers > 0 || len(d.attached) > 0 {
+	if d.callers+d.releasing > 0 || len(d.attached) > 0 {
 		if d.idle != nil {
 			d.idle.Stop()
 			d.idle = nil
@@ -242,7 +243,7 @@ func (d *daemon) leave() {
 		d.mu.Unlock()
 		return
 	}
-	if d.callers > 0 || len(d.attached) > 0 {
+	if d.callers+d.releasing > 0 || len(d.attached) > 0 {
 		d.mu.Unlock()
 		_ = lock.Unlock()
 		return
