@@ -23,6 +23,7 @@ import (
 type attached struct {
 	node.Attached
 	address netip.Addr
+	names   []string // by which everybody knows it
 	pidfd   *os.File // of the sandbox
 	ns      *os.File // its network namespace
 	there   bool     // it is all set up; before that its address and ID are only taken
@@ -105,8 +106,9 @@ func (d *daemon) reserve(a *attached) (*node.Lease, error) {
 	a.address = address
 	a.Lease = node.Lease{
 		IP: address.String(), Prefix: d.subnet.Bits(), Gateway: network.Gateway(d.subnet).String(), MAC: network.MAC(address).String(), MTU: network.MTU,
-		DNS: d.nameservers(), Search: d.search(a.Namespace),
+		DNS: d.nameservers(), Search: search(a.Namespace),
 	}
+	a.names = namesOf(&a.Attachment, address)
 	d.attached[a.ID] = a
 	return nil, nil
 }
@@ -259,6 +261,7 @@ func (d *daemon) takeOver(a *attached) error {
 		return err
 	}
 	a.address, a.there = address, true
+	a.names = namesOf(&a.Attachment, address)
 	d.pool.Claim(address)
 	d.attached[a.ID] = a
 	if err := d.openPorts(a); err != nil { // somebody else has taken one meanwhile: the pod is there all the same
