@@ -31,7 +31,13 @@ func (r *run) connect() (err error) {
 		return nil
 	}
 	if r.node, err = node.Open(r.dirs); err != nil {
-		return hint.Wrap(fmt.Errorf("the pods' network: %w", err), adviceOr(err, "run it without: --network none"))
+		err = hint.Wrap(fmt.Errorf("the pods' network: %w", err), adviceOr(err, "run it without: --network none"))
+		if !r.byDefault || len(r.Publish) > 0 || r.PublishAll {
+			return err
+		}
+		hint.Print(os.Stderr, fmt.Errorf("warning: the container has no network: %w", err)) // it may not need one: nobody asked for it
+		r.Network, r.node = "none", nil
+		return nil
 	}
 	for _, n := range r.node.Notices {
 		fmt.Fprintf(os.Stderr, "minipod: warning: %s\n", n.Text)

@@ -113,6 +113,7 @@ type run struct {
 	shared     shared
 	share      runtime.Shares
 	node       *node.Node // where it is in the pods' network
+	byDefault  bool       // nobody asked for the network that it has
 	create     bool       // `minipod create`: it is not started
 }
 
@@ -133,7 +134,9 @@ func (r *run) prepare() (err error) {
 	if r.config, err = config.Load(r.dirs); err != nil {
 		return err
 	}
-	r.Network = cmp.Or(r.Network, r.config.Network.Default)
+	if r.byDefault = r.Network == ""; r.byDefault {
+		r.Network = r.config.Network.Default
+	}
 	if err := r.findShared(); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -238,21 +239,25 @@ func (d *daemon) leave() {
 	lock, err := state.TryLock(d.path("lock"))
 	d.mu.Lock()
 	d.idle = nil
-	if err != nil { // somebody is about to come
+	gone := errors.Is(err, fs.ErrNotExist) // the whole data folder was removed: nobody can come
+	if err != nil && !gone {               // somebody is about to
 		d.settle()
 		d.mu.Unlock()
 		return
 	}
 	if d.callers+d.releasing > 0 || len(d.attached) > 0 {
+		d.settle()
 		d.mu.Unlock()
-		_ = lock.Unlock()
+		if lock != nil {
+			_ = lock.Unlock()
+		}
 		return
 	}
 	d.leaving = true // and d.mu stays locked: there is nothing left to do
 	d.listener.Close()
 	_ = os.Remove(d.path(node.SocketName))
 	for _, name := range []string{"network.json", "anchor.json"} {
-		if err := os.Remove(d.path(name)); err != nil {
+		if err := os.Remove(d.path(name)); err != nil && !gone {
 			d.log(err)
 		}
 	}
