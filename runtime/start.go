@@ -84,6 +84,7 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 	if err != nil {
 		return sandbox, err
 	}
+	network.tell(cfg.Narrate, lease)
 	if cfg.Names {
 		introduce(plan, cfg.Spec.Hostname, lease)
 	}
