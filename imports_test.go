@@ -40,6 +40,7 @@ var importRules = []importRule{
 		[]string{
 			"net", "net/http", "crypto/tls", "regexp", "text/template", "html/template", "github.com/google/go-containerregistry/",
 			"github.com/urfave/", "github.com/moby/profiles/", "github.com/elastic/", "github.com/klauspost/", "sigs.k8s.io/",
+			"github.com/miekg/", "gvisor.dev/", "github.com/google/nftables",
 		},
 		"it is linked before main in `minipod run`, where each package's initialisation is weighed",
 	},

@@ -94,6 +94,7 @@ const (
 	groupContainers = "Containers"
 	groupImages     = "Images"
 	groupVolumes    = "Volumes"
+	groupNetworks   = "Networks"
 	groupMachine    = "Your machine"
 )
 
@@ -108,6 +109,7 @@ func (a *app) tree() *urfave.App {
 		group("container", groupContainers, "Work with containers", a.containerGroup(verbs)),
 		group("image", groupImages, "Work with images", images),
 		group("volume", groupVolumes, "Work with volumes", volumes),
+		group("network", groupNetworks, "Look at networks", a.networkVerbs()),
 		a.systemGroup(), a.doctorVerb(), a.infoVerb(), a.versionVerb(), a.completionVerb())
 	return &urfave.App{
 		Name:     "minipod",

@@ -13,6 +13,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/state"
 )
@@ -58,6 +59,8 @@ type Record struct {
 	Restarts        int    `json:",omitempty"` // how often it was started again by its restart policy
 	OOMKilled       bool   `json:",omitempty"`
 	Cgroup          string `json:",omitempty"` // the folder of its group below the cgroup mount
+
+	Network *node.Lease `json:",omitempty"` // its place in the pod network, while it runs
 
 	Driver  rootfs.Driver `json:",omitempty"` // how its tree is kept
 	Volumes []string
@@ -340,7 +343,7 @@ func read(dir string) (Record, error) {
 	if r.Live() {
 		r.ExitCode, r.Error = 137, killedSupervisor
 	}
-	r.Status, r.PID = StatusExited, 0
+	r.Status, r.PID, r.Network = StatusExited, 0, nil
 	return r, lock.Unlock()
 }
 
@@ -468,7 +471,7 @@ func settle(dirs state.Dirs, r Record, bury func(Record) error) error {
 	}
 	c.Error = killedSupervisor
 	err = bury(c.Record)
-	c.Status, c.PID, c.Birth, c.ExitCode, c.Finished, c.Cgroup = StatusExited, 0, 0, 137, time.Now(), ""
+	c.Status, c.PID, c.Birth, c.ExitCode, c.Finished, c.Cgroup, c.Network = StatusExited, 0, 0, 137, time.Now(), "", nil
 	return errors.Join(err, c.Save(), c.Close())
 }
 

@@ -81,7 +81,7 @@ func (r *run) shareWith(b *runtime.Bundle) error {
 		if len(other.Files) == 0 {
 			return errors.New("the container whose network it shares has no names and resolvers")
 		}
-		b.Files = other.Files
+		b.Files, b.Names = other.Files, other.Names
 		return nil
 	}
 	var err error
