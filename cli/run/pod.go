@@ -1,7 +1,6 @@
 package run
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -65,7 +64,6 @@ type podHost struct {
 	fuse       string
 	events     *events.Log
 	recorder   *event.Recorder
-	network    podNetwork
 
 	pulling sync.Mutex // one image at a time, as the kubelet does by default
 
@@ -78,7 +76,7 @@ func newPodHost(birth *pod.Birth) (*podHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &podHost{dirs: birth.Dirs, pod: stored.Metadata, events: events.Open(birth.Dirs), network: loopback{}}
+	h := &podHost{dirs: birth.Dirs, pod: stored.Metadata, events: events.Open(birth.Dirs)}
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -222,15 +220,4 @@ func failure(reason string, err error) *pod.StartFailure {
 
 func failuref(reason, format string, args ...any) *pod.StartFailure {
 	return &pod.StartFailure{Reason: reason, Message: fmt.Sprintf(format, args...)}
-}
-
-// Probe asks a container by the pod's network.
-func (h *podHost) Probe(ctx context.Context, c *pod.Container, handler *pod.Handler) (good bool, message string, err error) {
-	h.mu.Lock()
-	box := h.box
-	h.mu.Unlock()
-	if box == nil {
-		return false, "", errors.New("the sandbox has just ended")
-	}
-	return h.network.Probe(ctx, box, c, handler)
 }

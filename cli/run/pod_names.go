@@ -42,9 +42,6 @@ func (b *podSandbox) hosts(p *pod.Pod) (string, error) {
 		text.WriteString("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
 			"fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n")
 		ip := b.ip
-		if ip == "" { // without a network its name is its own all the same
-			ip = "127.0.0.1"
-		}
 		short, _, _ := strings.Cut(b.hostname, ".")
 		switch {
 		case p.Spec.Subdomain != "":
@@ -72,7 +69,7 @@ type resolvers struct {
 // resolver is the pod's resolv.conf: that of its dnsPolicy, with what its dnsConfig adds.
 func (b *podSandbox) resolver(p *pod.Pod) (string, error) {
 	var r resolvers
-	inside := len(b.lease.DNS) > 0 && (!p.Spec.HostNetwork || p.Spec.DNSPolicy == "ClusterFirstWithHostNet")
+	inside := b.lease != nil && len(b.lease.DNS) > 0 && (!p.Spec.HostNetwork || p.Spec.DNSPolicy == "ClusterFirstWithHostNet")
 	switch {
 	case p.Spec.DNSPolicy == "None":
 	case inside && p.Spec.DNSPolicy != "Default":

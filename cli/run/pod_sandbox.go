@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime"
@@ -26,12 +27,12 @@ type podSandbox struct {
 	host     *podHost
 	hostname string
 	ip       string
-	lease    lease
+	lease    *node.Lease // nil: the host's network, or none
 	files    []rootfs.File
 }
 
 // StartSandbox makes the sandbox and returns when its PID 1 is there, and in the network.
-func (h *podHost) StartSandbox(ctx context.Context, p *pod.Pod, attempt int) (pod.Sandbox, error) {
+func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.Sandbox, error) {
 	if err := refuseHostNamespaces(p); err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func (h *podHost) StartSandbox(ctx context.Context, p *pod.Pod, attempt int) (po
 			Hostname: hostname, HostNetwork: p.Spec.HostNetwork, Capabilities: bounding, UIDs: h.uids, GIDs: h.gids,
 		}),
 		Pause: true, Storage: rootfs.Choice{Driver: rootfs.Empty}, UIDs: h.uids, GIDs: h.gids, Reaper: true,
-		Log: runtime.LogOptions{None: true}, StopSignal: int(syscall.SIGTERM), StopTimeout: 2,
+		Log: runtime.LogOptions{None: true}, StopSignal: int(syscall.SIGTERM), StopTimeout: 2, Attach: attachmentOf(p, hostname),
 	}
 	if err := errors.Join(c.SaveBundle(b), markReady(c)); err != nil {
 		return nil, errors.Join(err, c.Delete(runtime.RemoveTree))
@@ -68,7 +69,7 @@ func (h *podHost) StartSandbox(ctx context.Context, p *pod.Pod, attempt int) (po
 		return nil, err
 	}
 	box := &podSandbox{hosted: s, host: h, hostname: hostname}
-	if err := box.attach(ctx, p); err != nil {
+	if err := box.settle(p, c.Network); err != nil {
 		return nil, errors.Join(err, box.Stop())
 	}
 	h.mu.Lock()
@@ -77,14 +78,11 @@ func (h *podHost) StartSandbox(ctx context.Context, p *pod.Pod, attempt int) (po
 	return box, nil
 }
 
-// attach gives the sandbox its place in the network, and finds out by which names and resolvers its containers find others.
-func (b *podSandbox) attach(ctx context.Context, p *pod.Pod) (err error) {
-	b.ip = b.host.hostIP()
-	if !p.Spec.HostNetwork {
-		if b.lease, err = b.host.network.Attach(ctx, p, b); err != nil {
-			return err
-		}
-		b.ip = b.lease.IP
+// settle takes down the sandbox's place in the network, and by which names and resolvers its containers find others.
+func (b *podSandbox) settle(p *pod.Pod, lease *node.Lease) (err error) {
+	b.lease, b.ip = lease, b.host.hostIP()
+	if lease != nil {
+		b.ip = lease.IP
 	}
 	b.files, err = b.names(p)
 	return err
@@ -150,7 +148,7 @@ func (b *podSandbox) Stop() error {
 		b.host.box = nil
 	}
 	b.host.mu.Unlock()
-	err := b.host.network.Detach(b.id) // whose ports are to be free when the pod is gone
+	err := b.detach() // whose ports are to be free when the pod is gone
 	if err := b.supervisor.Stop(); err != nil {
 		return err
 	}
