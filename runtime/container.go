@@ -355,8 +355,45 @@ func readRecord(dir string) (r Record, err error) {
 	return r, err
 }
 
+// Named returns the containers whose names match, in no order: it reads no others.
+func Named(dirs state.Dirs, match func(name string) bool) ([]Record, error) {
+	names := filepath.Join(dirs.Containers(), ".names")
+	entries, err := os.ReadDir(names)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var list []Record
+	for _, e := range entries {
+		if !match(e.Name()) {
+			continue
+		}
+		id, err := os.Readlink(filepath.Join(names, e.Name()))
+		if err != nil || !isID(id) {
+			continue // it was removed just now
+		}
+		r, err := read(filepath.Join(dirs.Containers(), id))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
 // Find returns the container of that name, id, or unique beginning of an id.
 func Find(dirs state.Dirs, nameOrID string) (Record, error) {
+	if isID(nameOrID) { // no other can be meant
+		r, err := read(filepath.Join(dirs.Containers(), nameOrID))
+		if err == nil {
+			return r, nil
+		}
+	}
 	list, err := List(dirs)
 	if err != nil {
 		return Record{}, err

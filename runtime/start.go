@@ -191,7 +191,7 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	}
 	plan.Name, plan.Reaper, plan.Pause = c.Name, cfg.Reaper, cfg.Bundle.Pause
 	if plan.Pause {
-		plan.Rootfs.Devices = nil
+		plan.Rootfs.Devices = []string{"null"}
 	}
 	plan.Explain, plan.Step = cfg.Narrate != nil, cfg.Pause != nil
 	plan.Process.Seccomp = cfg.Seccomp

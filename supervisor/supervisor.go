@@ -34,6 +34,10 @@ type Supervisor struct {
 	Node       *node.Node // for the first start, of a container in the pods' network; nil: the start opens it
 	Started    func()     // called once, when the command first runs; may be nil
 
+	// MakeGroup makes the container's cgroup; nil: cgroup.New, which moves this process, too. One that several containers share makes theirs
+	// below its own.
+	MakeGroup func(cgroup.Options) (*cgroup.Group, error)
+
 	log      *logs.Writer
 	happened chan events.Event
 	recorded chan struct{} // closed when all that happened is recorded

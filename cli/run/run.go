@@ -112,9 +112,11 @@ type run struct {
 	limits     *specs.LinuxResources
 	shared     shared
 	share      runtime.Shares
-	node       *node.Node // where it is in the pods' network
-	byDefault  bool       // nobody asked for the network that it has
-	create     bool       // `minipod create`: it is not started
+	create     bool          // `minipod create`: it is not started
+	names      []rootfs.File // of a pod's container: what it finds others by; nil: its own, or those of whom it shares a network with
+	borrowed   []string      // of a pod's container: targets of mounts that are the sandbox's, and not the host's
+	node       *node.Node    // where it is in the pods' network
+	byDefault  bool          // nobody asked for the network that it has
 }
 
 // prepare finds out everything that needs no container yet.
