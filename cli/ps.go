@@ -9,6 +9,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/cli/run"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/supervisor"
@@ -82,8 +83,8 @@ func (a *app) ps(c *urfave.Context) error {
 			Names: "NAMES", PID: "PID", Labels: "LABELS", Ports: "PORTS", Size: "SIZE", Mounts: "MOUNTS", LocalVolumes: "LOCAL VOLUMES",
 			Networks: "NETWORKS", Platform: "PLATFORM",
 		},
-		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}`,
-		wide:  `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}\t{{.PID}}\t{{.Labels}}`,
+		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`,
+		wide:  `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.PID}}\t{{.Labels}}`,
 		name:  func(r containerRow) string { return r.ID },
 	}
 	for _, r := range records {
@@ -138,9 +139,17 @@ func rowOf(r runtime.Record, whole bool) containerRow {
 	return containerRow{
 		ID: id, Image: r.Image, Command: strconv.Quote(command), CreatedAt: r.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		RunningFor: humanSince(now, r.Created), Status: status, State: r.Status, Names: r.Name, PID: pid, Labels: joinLabels(r.Labels),
-		Size: "0B", Mounts: strings.Join(volumes, ","), LocalVolumes: strconv.Itoa(len(r.Volumes)), Platform: hostPlatform(),
+		Ports: portColumn(r), Networks: networksOf(r), Size: "0B", Mounts: strings.Join(volumes, ","), LocalVolumes: strconv.Itoa(len(r.Volumes)), Platform: hostPlatform(),
 		labels: r.Labels,
 	}
+}
+
+// networksOf names the pods' network for who is there now. Of the others a record does not tell.
+func networksOf(r runtime.Record) string {
+	if r.Network == nil {
+		return ""
+	}
+	return flags.PodNetwork
 }
 
 // commandLine joins a command's words, those with a space in single quotes, as docker does. It is for reading alone.

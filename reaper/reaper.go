@@ -37,6 +37,30 @@ func (r *Reaper) KillOn(sig syscall.Signal) {
 	signal.Notify(r.signals, sig)
 }
 
+// Pause is the life of a PID 1 without a command: a pod's, which is there for others to live in. It reaps what they leave behind, until SIGTERM
+// or SIGINT.
+func Pause() {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
+	// What somebody inside may send in a fault's name: see Run.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP,
+		syscall.SIGSYS, syscall.SIGSTKFLT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGABRT)
+	for s := range signals {
+		if s != syscall.SIGCHLD {
+			return
+		}
+		for {
+			pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+			if errors.Is(err, syscall.EINTR) {
+				continue
+			}
+			if pid <= 0 || err != nil { // nobody is left, or nobody has ended
+				break
+			}
+		}
+	}
+}
+
 // Run reaps everything and forwards signals until the process child ends, and returns its exit status: its own, or 128 and
 // the number of the signal that ended it.
 func (r *Reaper) Run(child int) (status int) {

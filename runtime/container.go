@@ -13,6 +13,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/state"
 )
@@ -58,6 +59,8 @@ type Record struct {
 	Restarts        int    `json:",omitempty"` // how often it was started again by its restart policy
 	OOMKilled       bool   `json:",omitempty"`
 	Cgroup          string `json:",omitempty"` // the folder of its group below the cgroup mount
+
+	Network *node.Lease `json:",omitempty"` // its place in the pod network, while it runs
 
 	Driver  rootfs.Driver `json:",omitempty"` // how its tree is kept
 	Volumes []string
@@ -340,7 +343,7 @@ func read(dir string) (Record, error) {
 	if r.Live() {
 		r.ExitCode, r.Error = 137, killedSupervisor
 	}
-	r.Status, r.PID = StatusExited, 0
+	r.Status, r.PID, r.Network = StatusExited, 0, nil
 	return r, lock.Unlock()
 }
 
@@ -352,8 +355,45 @@ func readRecord(dir string) (r Record, err error) {
 	return r, err
 }
 
+// Named returns the containers whose names match, in no order: it reads no others.
+func Named(dirs state.Dirs, match func(name string) bool) ([]Record, error) {
+	names := filepath.Join(dirs.Containers(), ".names")
+	entries, err := os.ReadDir(names)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var list []Record
+	for _, e := range entries {
+		if !match(e.Name()) {
+			continue
+		}
+		id, err := os.Readlink(filepath.Join(names, e.Name()))
+		if err != nil || !isID(id) {
+			continue // it was removed just now
+		}
+		r, err := read(filepath.Join(dirs.Containers(), id))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
 // Find returns the container of that name, id, or unique beginning of an id.
 func Find(dirs state.Dirs, nameOrID string) (Record, error) {
+	if isID(nameOrID) { // no other can be meant
+		r, err := read(filepath.Join(dirs.Containers(), nameOrID))
+		if err == nil {
+			return r, nil
+		}
+	}
 	list, err := List(dirs)
 	if err != nil {
 		return Record{}, err
@@ -431,7 +471,7 @@ func settle(dirs state.Dirs, r Record, bury func(Record) error) error {
 	}
 	c.Error = killedSupervisor
 	err = bury(c.Record)
-	c.Status, c.PID, c.Birth, c.ExitCode, c.Finished, c.Cgroup = StatusExited, 0, 0, 137, time.Now(), ""
+	c.Status, c.PID, c.Birth, c.ExitCode, c.Finished, c.Cgroup, c.Network = StatusExited, 0, 0, 137, time.Now(), "", nil
 	return errors.Join(err, c.Save(), c.Close())
 }
 

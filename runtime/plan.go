@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -62,6 +63,9 @@ func planOf(spec *specs.Spec, uids, gids idmap.Map) (*stage.Plan, error) {
 
 func processOf(from *specs.Process, to *stage.Process) error {
 	to.Args, to.Env, to.Cwd = from.Args, from.Env, from.Cwd
+	for _, gid := range from.User.AdditionalGids {
+		to.Groups = append(to.Groups, strconv.FormatUint(uint64(gid), 10))
+	}
 	to.User, to.OOMScoreAdj, to.NoNewPrivileges = from.User.Username, from.OOMScoreAdj, from.NoNewPrivileges
 	to.Umask = 0o022
 	if from.User.Umask != nil {

@@ -69,6 +69,26 @@ func (p *Sandbox) joined(o *Options, calls []string) (*Sandbox, error) {
 	return p, nil
 }
 
+// descended waits until the child has made the sandbox, as a member of the user namespace that is to be the parent's of the sandbox's, and has
+// mapped its ids. On an error there is no sandbox.
+//
+// The ids are those of the parent: so files have the same owners in all of its children, and whoever is root of it has power over all that
+// they own. newuidmap could not map them, as it is outside; and nobody needs it to, since in there we have every power.
+func (p *Sandbox) descended(o *Options, calls []string) (*Sandbox, error) {
+	p.mapped <- nil
+	p.descends = true
+	err := p.child.Cloned()
+	p.PID = p.child.PID
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the sandbox: %w", err), p.Abandon())
+	}
+	o.tell("clone", whyDescend, p.began, calls, nil)
+	p.began = time.Now()
+	return p, nil
+}
+
+const whyDescend = "a process with all of its namespaces, in the user namespace that owns the network: its root sets up the container's"
+
 // hold keeps what it takes to enter the container, and to find what it leaves, for as long as it lives.
 func (p *Sandbox) hold(pids *os.File) (err error) {
 	if p.mounts, err = os.Open("/proc/" + strconv.Itoa(p.PID) + "/ns/mnt"); err != nil {

@@ -15,6 +15,7 @@ type Plan struct {
 	Rootfs   rootfs.Plan
 	Process  Process
 	Reaper   bool // run the command under PID 1; else it is PID 1 itself
+	Pause    bool // there is no command: PID 1 alone, in whose namespaces others live
 
 	PIDNamespace int // the descriptor of another's that the command joins, while the sandbox stays in the host's; 0: its own
 

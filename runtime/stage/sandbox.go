@@ -100,6 +100,9 @@ func (s *sandbox) readPlan() error {
 
 // run is the last step: the program. From "exec" on only the program's own success or failure is left to tell.
 func (s *sandbox) run() (name string, err error) {
+	if s.plan.Pause {
+		return "pause", s.pause()
+	}
 	if err := s.openGate(); err != nil {
 		return "exec", err
 	}
@@ -150,6 +153,28 @@ func (s *sandbox) run() (name string, err error) {
 	}
 	os.Exit(status)
 	return "", nil
+}
+
+// pause is the last step where there is no command. It returns only where it failed.
+func (s *sandbox) pause() error {
+	if err := s.announce(step{name: "pause", why: "PID 1 stays for those who will live here, and reaps"}); err != nil {
+		return err
+	}
+	if err := s.send(message{Kind: "exec"}); err != nil {
+		return err
+	}
+	p := &s.plan.Process
+	if s.exposed() {
+		if err := linux.LimitAllThreads(p.Setgroups, capsOfPID1, p.Bounding, p.NoNewPrivileges, p.Seccomp); err != nil {
+			return err
+		}
+	}
+	if err := s.settle(); err != nil {
+		return err
+	}
+	reaper.Pause()
+	os.Exit(0)
+	return nil
 }
 
 // settle makes PID 1 as small as it can be: no descriptor, hardly a capability, no memory that it does not need.

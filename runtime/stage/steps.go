@@ -154,6 +154,9 @@ func (s *sandbox) console() error {
 }
 
 func (s *sandbox) workdir() error {
+	if s.plan.Pause {
+		return nil
+	}
 	cwd := path.Clean("/" + s.plan.Process.Cwd)
 	err := linux.Chdir(cwd)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -174,6 +177,9 @@ func (s *sandbox) workdir() error {
 // findCommand looks the command up as execvp(3) does. It tells "not found" (127) from "not executable" (126), which
 // scripts rely on.
 func (s *sandbox) findCommand() error {
+	if s.plan.Pause {
+		return nil
+	}
 	name := s.plan.Process.Args[0]
 	var refused error
 	for _, candidate := range candidates(name, lookup(s.plan.Process.Env, "PATH")) {

@@ -13,6 +13,7 @@ func (p *Plan) fields(c *wire.Codec) {
 	p.Rootfs.Fields(c)
 	p.Process.fields(c)
 	c.Bool(&p.Reaper)
+	c.Bool(&p.Pause)
 	wire.Int(c, &p.PIDNamespace)
 	c.Bool(&p.Terminal)
 	c.Bool(&p.Explain)
