@@ -32,7 +32,7 @@ func TestOptions(t *testing.T) {
 		{in("x"), Options{Namespace: "x", Enforce: true}, "x"},
 		{in("other"), Options{Namespace: "x", Enforce: true}, `f: the namespace from the provided object "other" does not match the namespace "x"; pass --namespace=other`},
 	} {
-		got := ""
+		var got string
 		objects, err := c.options.Decode(strings.NewReader(c.text), "f")
 		if err != nil {
 			got = err.Error() + "; " + hint.Of(err)
@@ -227,4 +227,12 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for b.Loop() {
+		if _, err := Decode(strings.NewReader(oldPod), "x"); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

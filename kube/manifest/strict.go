@@ -122,9 +122,6 @@ func nearField(t reflect.Type, path string) string {
 		}
 		t = element(f.Type)
 	}
-	if t.Kind() != reflect.Struct {
-		return ""
-	}
 	names, wrong := fieldNames(t), lastName(path)
 	if near := nearest.Name(strings.ToLower(wrong), lowered(names)); near != "" {
 		return fmt.Sprintf("did you mean %q?", nearestCase(near, names))
@@ -132,7 +129,7 @@ func nearField(t reflect.Type, path string) string {
 	// A field that stands one level too high or too low is the other usual mistake.
 	for _, inner := range names {
 		f, _ := fieldNamed(t, inner)
-		if within := element(f.Type); within.Kind() == reflect.Struct && slices.Contains(fieldNames(within), wrong) {
+		if slices.Contains(fieldNames(element(f.Type)), wrong) {
 			return fmt.Sprintf("%q belongs into %q: indent it", wrong, inner)
 		}
 	}
@@ -147,8 +144,11 @@ func element(t reflect.Type) reflect.Type {
 	return t
 }
 
-// fields lists a struct's fields by their JSON names, those of embedded structs as its own.
+// fields lists a struct's fields by their JSON names, those of embedded structs as its own. A type whose JSON is one value has none.
 func fields(t reflect.Type, each func(name string, f reflect.StructField, owner reflect.Type)) {
+	if t.Kind() != reflect.Struct || isLeaf(t) {
+		return
+	}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -168,9 +168,6 @@ func fieldNames(t reflect.Type) (names []string) {
 }
 
 func fieldNamed(t reflect.Type, name string) (found reflect.StructField, ok bool) {
-	if t.Kind() != reflect.Struct || isLeaf(t) {
-		return found, false
-	}
 	fields(t, func(n string, f reflect.StructField, _ reflect.Type) {
 		if n == name {
 			found, ok = f, true

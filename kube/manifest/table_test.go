@@ -72,7 +72,7 @@ func reachable(t *testing.T, x index) []*use {
 
 // TestEveryFieldIsInTheTable holds the table to Kubernetes' types: with a newer k8s.io/api, a new field needs a decision.
 func TestEveryFieldIsInTheTable(t *testing.T) {
-	x := newIndex()
+	x := table()
 	rows := map[[2]string]bool{}
 	for _, u := range reachable(t, x) {
 		for i := range u.t.NumField() {
@@ -110,7 +110,7 @@ func TestEveryFieldIsInTheTable(t *testing.T) {
 
 // TestPodHasWhatIsDone holds package pod to the table, and the table to package pod.
 func TestPodHasWhatIsDone(t *testing.T) {
-	x := newIndex()
+	x := table()
 	seen := map[[2]reflect.Type]bool{}
 	var compare func(theirs, ours reflect.Type, path string)
 	compare = func(theirs, ours reflect.Type, path string) {
@@ -181,7 +181,7 @@ func TestPage(t *testing.T) {
 func markdown(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	for _, u := range reachable(t, newIndex()) {
+	for _, u := range reachable(t, table()) {
 		var plain []string
 		var rows strings.Builder
 		for _, f := range Fields() {
