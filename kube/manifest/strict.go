@@ -68,11 +68,9 @@ func quoted(text string) (string, bool) {
 	return "", false
 }
 
-var lineNumber = regexp.MustCompile(`\bline (\d+):`)
-
 // atLines makes the line numbers of an error about a document those of its file.
 func atLines(text string, offset int) string {
-	return lineNumber.ReplaceAllStringFunc(text, func(found string) string {
+	return regexp.MustCompile(`\bline (\d+):`).ReplaceAllStringFunc(text, func(found string) string {
 		n, err := strconv.Atoi(strings.Trim(found, "line :"))
 		if err != nil {
 			return found
