@@ -146,8 +146,6 @@ func (c *checker) claim(claim *v1.PersistentVolumeClaim) {
 		c.required(storage, "")
 	} else if size.Sign() <= 0 {
 		c.invalid(storage, size.String(), "must be greater than zero")
-	} else if size.MilliValue()%1000 != 0 {
-		c.invalid(storage, size.String(), "must be an integer")
 	}
 	if s.VolumeName != "" {
 		c.volumeName(p.Child("volumeName"), s.VolumeName)
