@@ -49,7 +49,7 @@ var importRules = []importRule{
 	{
 		not("kube/manifest"),
 		[]string{"k8s.io/"},
-		"Kubernetes' types take more than a millisecond to initialise: kube/manifest alone knows them, and what uses it starts after main",
+		"Kubernetes' types take about a millisecond to initialise: kube/manifest alone knows them, and what uses it starts after main",
 	},
 	{
 		is("runtime/stage", "rootfs", "reaper", "internal/linux", "runtime/caps"),

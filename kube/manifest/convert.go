@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
@@ -17,7 +18,7 @@ import (
 // take no unknown field, so nothing gets lost between the two by mistake.
 func convert(p *v1.Pod) (*pod.Pod, error) {
 	kept := p.DeepCopy()
-	newIndex().prune(reflect.ValueOf(kept).Elem())
+	table().prune(reflect.ValueOf(kept).Elem())
 	data, err := json.Marshal(struct {
 		Metadata any        `json:"metadata"`
 		Spec     v1.PodSpec `json:"spec"`
@@ -101,5 +102,28 @@ func doublesOf(p *field.Path, c v1.Container) (warnings []string) {
 		}
 		first[key] = i
 	}
+	return warnings
+}
+
+// withoutToken leaves out the volume that a cluster puts into each of its pods, and that is in what `kubectl get pod -o yaml` prints: the token
+// is of no use where there is no API server. Other volumes with a token are somebody's wish, and refused.
+func withoutToken(o object) (warnings []string) {
+	p, ok := o.(*v1.Pod)
+	if !ok {
+		return nil
+	}
+	left := func(v v1.Volume) bool { return v.Projected != nil && strings.HasPrefix(v.Name, "kube-api-access-") }
+	for i, v := range p.Spec.Volumes {
+		if !left(v) {
+			continue
+		}
+		warnings = append(warnings, fmt.Sprintf("%s: there is no API server to have an account at: %s is left out", field.NewPath("spec", "volumes").Index(i), v.Name))
+		for _, containers := range [][]v1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+			for j := range containers {
+				containers[j].VolumeMounts = slices.DeleteFunc(containers[j].VolumeMounts, func(m v1.VolumeMount) bool { return m.Name == v.Name })
+			}
+		}
+	}
+	p.Spec.Volumes = slices.DeleteFunc(p.Spec.Volumes, left)
 	return warnings
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -192,9 +193,8 @@ func toJSON(d document) ([]byte, error) {
 // value decodes one JSON value. A list's items need no kind and version of their own where the list says them.
 func (o Options) value(d document, data []byte, kind, version string) ([]*Object, error) {
 	var head struct {
-		APIVersion any               `json:"apiVersion"`
-		Kind       any               `json:"kind"`
-		Items      []json.RawMessage `json:"items"`
+		APIVersion any `json:"apiVersion"`
+		Kind       any `json:"kind"`
 	}
 	if trimmed := bytes.TrimSpace(data); len(trimmed) == 0 || trimmed[0] != '{' {
 		return nil, fmt.Errorf("%s: it is not an object: %.40s", d.source, trimmed)
@@ -219,7 +219,7 @@ func (o Options) value(d document, data []byte, kind, version string) ([]*Object
 		return nil, hint.Wrap(err, "begin it with: apiVersion: v1, and kind: "+strings.Join(kinds(), ", or "))
 	}
 	if of, ok := strings.CutSuffix(gotKind, "List"); ok && gotVersion == "v1" && (of == "" || newObject(of) != nil) {
-		return o.list(d, data, of, head.Items)
+		return o.list(d, data, of)
 	}
 	object, err := o.one(d, data, gotKind, gotVersion)
 	if err != nil {
@@ -229,25 +229,27 @@ func (o Options) value(d document, data []byte, kind, version string) ([]*Object
 }
 
 // list returns the objects of a List, PodList, …
-func (o Options) list(d document, data []byte, kind string, items []json.RawMessage) ([]*Object, error) {
-	var known map[string]json.RawMessage
-	if err := json.Unmarshal(data, &known); err != nil {
+func (o Options) list(d document, data []byte, kind string) ([]*Object, error) {
+	var envelope struct {
+		APIVersion any               `json:"apiVersion"`
+		Kind       any               `json:"kind"`
+		Metadata   any               `json:"metadata"`
+		Items      []json.RawMessage `json:"items"`
+	}
+	unknown, err := kjson.UnmarshalStrict(data, &envelope)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.source, err)
 	}
 	var objects []*Object
 	var errs []error
-	for name := range known {
-		switch name {
-		case "apiVersion", "kind", "metadata", "items":
-		default:
-			errs = append(errs, fmt.Errorf("%s: %sList in version \"v1\" cannot be handled as a %sList: strict decoding error: unknown field %q", d.source, kind, kind, name))
-		}
+	for _, err := range unknown {
+		errs = append(errs, fmt.Errorf("%s: %sList in version \"v1\" cannot be handled as a %sList: strict decoding error: %w", d.source, kind, kind, err))
 	}
 	version := "v1"
 	if kind == "" {
 		version = ""
 	}
-	for i, item := range items {
+	for i, item := range envelope.Items {
 		within := d
 		within.source = fmt.Sprintf("%s: items[%d]", d.source, i)
 		found, err := o.value(within, item, kind, version)

@@ -12,6 +12,6 @@
 // that it doesn't, or refuses it; docs/kubernetes.md shows that table. What was done so far is then decoded into a pod.Pod, which
 // refuses fields that it doesn't have: a row that promises more than package pod can hold fails there.
 //
-// Kubernetes' types are linked by this package alone. They cost more than a millisecond of start-up and run after everything that
-// starts before main: neither `minipod run` nor a pod's supervisor imports this package.
+// Kubernetes' types are linked by this package alone: 7 MB, and about a millisecond before main. What starts before that (`minipod run`, a pod's
+// supervisor, a sandbox) imports none of it, and still waits 0.1 to 0.3 ms for those of their dependencies whose names Go sorts before ours.
 package manifest

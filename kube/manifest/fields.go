@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -41,7 +42,8 @@ type index struct {
 	values map[[2]string][]Field
 }
 
-func newIndex() index {
+// table is the index, made when the first object is read: it is the same for all.
+var table = sync.OnceValue(func() index {
 	x := index{map[[2]string]Field{}, map[[2]string][]Field{}}
 	for _, f := range Fields() {
 		key := [2]string{f.Type, f.Name}
@@ -52,11 +54,11 @@ func newIndex() index {
 		}
 	}
 	return x
-}
+})
 
 // support says what minipod will not do of an object: what is refused, as errors, and what is left out, as warnings.
 func support(o object) (refused field.ErrorList, warnings []string) {
-	w := walker{index: newIndex()}
+	w := walker{index: table()}
 	w.fields(reflect.ValueOf(o).Elem(), nil)
 	return w.errs, w.warnings
 }

@@ -69,7 +69,7 @@ func containerFields() []Field {
 		{Type: "ResourceRequirements", Name: "claims", Support: Refused, Note: "there is no dynamic resource allocation: mount the device by a hostPath volume"},
 		{Type: "VolumeMount", Name: "name", Support: Done},
 		{Type: "VolumeMount", Name: "readOnly", Support: Done},
-		{Type: "VolumeMount", Name: "recursiveReadOnly", Support: Refused, Harmless: []string{"Disabled", "IfPossible"}, Note: "use IfPossible"},
+		{Type: "VolumeMount", Name: "recursiveReadOnly", Support: Done, Here: true, Note: "a read-only mount is so recursively, in any case"},
 		{Type: "VolumeMount", Name: "mountPath", Support: Done},
 		{Type: "VolumeMount", Name: "subPath", Support: Done},
 		{Type: "VolumeMount", Name: "mountPropagation", Support: Done},

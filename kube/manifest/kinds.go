@@ -3,7 +3,6 @@ package manifest
 import (
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -52,8 +51,9 @@ func (o Options) one(d document, data []byte, kind, version string) (*Object, er
 	if err := o.name(m); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.source, err)
 	}
-	refused, warnings := support(into) // before the defaults, of which nobody needs to hear
-	warnings = append(warnings, doubles(into)...)
+	warnings := withoutToken(into)
+	refused, more := support(into) // before the defaults, of which nobody needs to hear
+	warnings = slices.Concat(warnings, more, doubles(into))
 	setDefaults(into)
 	if errs := append(validate(into), refused...); len(errs) > 0 {
 		return nil, fmt.Errorf("%s: %w", d.source, &Invalid{Kind: kind, Name: m.Name, Errors: errs})
@@ -178,12 +178,4 @@ func (o Options) name(m *metav1.ObjectMeta) error {
 	}
 	m.Name = generate(m.GenerateName)
 	return nil
-}
-
-func isNil(v reflect.Value) bool {
-	switch v.Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface:
-		return v.IsNil()
-	}
-	return false
 }

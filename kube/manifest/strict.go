@@ -30,7 +30,7 @@ func strict(d document, data []byte, kind string, into object) error {
 			for _, e := range wrong {
 				texts = append(texts, d.at(lastName(e.Field))+e.Error())
 			}
-			err := fmt.Errorf("%s in version \"v1\" cannot be handled as a %s: %s", kind, kind, strings.Join(texts, ", "))
+			err := fmt.Errorf("%s in version \"v1\" cannot be handled as a %s: %s", kind, kind, listed(texts))
 			return hint.Wrap(err, typeAdvice(wrong[0]))
 		}
 		return fmt.Errorf("%s in version \"v1\" cannot be handled as a %s: %w", kind, kind, err)
@@ -43,8 +43,8 @@ func strict(d document, data []byte, kind string, into object) error {
 	for _, err := range unknown {
 		text := err.Error()
 		if path, ok := quoted(text); ok {
-			if near := nearField(reflect.TypeOf(into).Elem(), path); near != "" && advice == "" {
-				advice = near
+			if advice == "" && strings.HasPrefix(text, "unknown") {
+				advice = nearField(reflect.TypeOf(into).Elem(), path)
 			}
 			text = d.at(lastName(path)) + text
 		}
@@ -68,11 +68,9 @@ func quoted(text string) (string, bool) {
 	return "", false
 }
 
-var lineNumber = regexp.MustCompile(`\bline (\d+):`)
-
 // atLines makes the line numbers of an error about a document those of its file.
 func atLines(text string, offset int) string {
-	return lineNumber.ReplaceAllStringFunc(text, func(found string) string {
+	return regexp.MustCompile(`\bline (\d+):`).ReplaceAllStringFunc(text, func(found string) string {
 		n, err := strconv.Atoi(strings.Trim(found, "line :"))
 		if err != nil {
 			return found
@@ -122,9 +120,6 @@ func nearField(t reflect.Type, path string) string {
 		}
 		t = element(f.Type)
 	}
-	if t.Kind() != reflect.Struct {
-		return ""
-	}
 	names, wrong := fieldNames(t), lastName(path)
 	if near := nearest.Name(strings.ToLower(wrong), lowered(names)); near != "" {
 		return fmt.Sprintf("did you mean %q?", nearestCase(near, names))
@@ -132,7 +127,7 @@ func nearField(t reflect.Type, path string) string {
 	// A field that stands one level too high or too low is the other usual mistake.
 	for _, inner := range names {
 		f, _ := fieldNamed(t, inner)
-		if within := element(f.Type); within.Kind() == reflect.Struct && slices.Contains(fieldNames(within), wrong) {
+		if slices.Contains(fieldNames(element(f.Type)), wrong) {
 			return fmt.Sprintf("%q belongs into %q: indent it", wrong, inner)
 		}
 	}
@@ -147,8 +142,11 @@ func element(t reflect.Type) reflect.Type {
 	return t
 }
 
-// fields lists a struct's fields by their JSON names, those of embedded structs as its own.
+// fields lists a struct's fields by their JSON names, those of embedded structs as its own. A type whose JSON is one value has none.
 func fields(t reflect.Type, each func(name string, f reflect.StructField, owner reflect.Type)) {
+	if t.Kind() != reflect.Struct || isLeaf(t) {
+		return
+	}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -168,9 +166,6 @@ func fieldNames(t reflect.Type) (names []string) {
 }
 
 func fieldNamed(t reflect.Type, name string) (found reflect.StructField, ok bool) {
-	if t.Kind() != reflect.Struct || isLeaf(t) {
-		return found, false
-	}
 	fields(t, func(n string, f reflect.StructField, _ reflect.Type) {
 		if n == name {
 			found, ok = f, true
@@ -222,7 +217,7 @@ func (c *checker) types(t reflect.Type, value any, p *field.Path) {
 	case t == reflect.TypeFor[[]byte]():
 		text, ok := value.(string)
 		if !ok {
-			wrong("a base64-encoded string")
+			c.add(field.Invalid(p, "<contents redacted>", "must be a base64-encoded string"))
 		} else if _, err := base64.StdEncoding.DecodeString(text); err != nil {
 			c.add(field.Invalid(p, "<contents redacted>", err.Error()))
 		}
@@ -281,8 +276,11 @@ func (c *checker) leaf(t reflect.Type, value any, p *field.Path) {
 	if err == nil {
 		return
 	}
-	if t == reflect.TypeFor[resource.Quantity]() {
+	switch t {
+	case reflect.TypeFor[resource.Quantity]():
 		err = errors.New("must be a quantity, such as 500m or 64Mi: " + err.Error())
+	case reflect.TypeFor[intstr.IntOrString]():
+		err = errors.New("must be a whole number of 32 bits or a string")
 	}
 	c.add(field.Invalid(p, value, err.Error()))
 }
@@ -305,6 +303,9 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // typeAdvice says how to write what was probably meant.
 func typeAdvice(wrong *field.Error) string {
+	if strings.Contains(wrong.Detail, "base64") {
+		return "encode it (base64 -w0), or write it as it is under stringData"
+	}
 	switch value := wrong.BadValue.(type) {
 	case bool:
 		if strings.Contains(wrong.Detail, "a string") {
@@ -316,8 +317,6 @@ func typeAdvice(wrong *field.Error) string {
 		}
 	case string:
 		switch {
-		case strings.Contains(wrong.Detail, "base64"):
-			return "encode it (base64 -w0), or write it as it is under stringData"
 		case strings.Contains(wrong.Detail, "whole number"), strings.Contains(wrong.Detail, "true or false"):
 			return "write it without quotes"
 		case value == "a list":

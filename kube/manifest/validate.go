@@ -44,7 +44,7 @@ func (c *checker) metadata(m *metav1.ObjectMeta) {
 func (c *checker) labels(p *field.Path, labels map[string]string) {
 	for _, key := range sortedKeys(labels) {
 		c.invalid(p, key, validation.IsQualifiedName(key)...)
-		c.invalid(p.Key(key), labels[key], validation.IsValidLabelValue(labels[key])...)
+		c.invalid(p, labels[key], validation.IsValidLabelValue(labels[key])...)
 	}
 }
 
@@ -146,8 +146,6 @@ func (c *checker) claim(claim *v1.PersistentVolumeClaim) {
 		c.required(storage, "")
 	} else if size.Sign() <= 0 {
 		c.invalid(storage, size.String(), "must be greater than zero")
-	} else if size.MilliValue()%1000 != 0 {
-		c.invalid(storage, size.String(), "must be an integer")
 	}
 	if s.VolumeName != "" {
 		c.volumeName(p.Child("volumeName"), s.VolumeName)

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	v1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -259,9 +258,8 @@ func (c *checker) podResources(p *field.Path, s *v1.PodSpec) {
 	}
 	for i, ctr := range s.Containers {
 		for _, name := range sortedNames(ctr.Resources.Limits) {
-			limit, most := ctr.Resources.Limits[name], resource.Quantity{}
-			most, ok := s.Resources.Limits[name]
-			if ok && limit.Cmp(most) > 0 {
+			limit := ctr.Resources.Limits[name]
+			if most, ok := s.Resources.Limits[name]; ok && limit.Cmp(most) > 0 {
 				c.invalid(p.Child("containers").Index(i).Key(string(name)).Child("limits"), limit.String(), "must be less than or equal to pod limits of "+most.String())
 			}
 		}

@@ -166,13 +166,16 @@ func (c *checker) user(p *field.Path, id *int64, rule func(int64) []string) {
 const sysctlName = "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
 
 func (c *checker) sysctls(p *field.Path, s *v1.PodSpec) {
-	seen := map[string]bool{}
+	if len(s.SecurityContext.Sysctls) == 0 {
+		return
+	}
+	seen, rule := map[string]bool{}, regexp.MustCompile(sysctlName)
 	for i, sysctl := range s.SecurityContext.Sysctls {
 		p := p.Index(i).Child("name")
-		switch valid, _ := regexp.MatchString(sysctlName, sysctl.Name); {
+		switch {
 		case sysctl.Name == "":
 			c.required(p, "")
-		case !valid || len(sysctl.Name) > 253:
+		case !rule.MatchString(sysctl.Name) || len(sysctl.Name) > 253:
 			c.invalid(p, sysctl.Name, "must have at most 253 characters and match regex "+sysctlName)
 		case seen[sysctl.Name]:
 			c.add(field.Duplicate(p, sysctl.Name))
