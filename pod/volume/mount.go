@@ -83,7 +83,7 @@ func subPath(vm *pod.VolumeMount, env *pod.Environment) (string, error) {
 	return path.Clean(sub), nil
 }
 
-// makeSub makes a folder in a volume. Trust boundary: containers may have put links on the way; os.Root follows none that leads out.
+// makeSub makes a folder in a volume, with the volume's own mode, whatever our umask. Trust boundary: containers may have put links on the way; os.Root follows none that leads out.
 func makeSub(dir, sub string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -91,8 +91,27 @@ func makeSub(dir, sub string) error {
 	}
 	defer root.Close()
 	_, err = root.Stat(sub)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = root.MkdirAll(sub, 0o750)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	info, err := root.Stat(".")
+	if err != nil {
+		return err
+	}
+	mode := info.Mode() & (fs.ModePerm | fs.ModeSetgid)
+	made := ""
+	for part := range strings.SplitSeq(sub, "/") {
+		made = path.Join(made, part)
+		err := root.Mkdir(made, mode.Perm())
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil {
+			err = root.Chmod(made, mode)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
