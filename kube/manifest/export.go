@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -68,6 +69,9 @@ func Export(p *pod.Pod) ([]byte, error) {
 	if object.Namespace == "default" {
 		object.Namespace = ""
 	}
+	if stopSignals(&object.Spec) {
+		object.Spec.OS = &v1.PodOS{Name: v1.Linux} // without which an API server takes none
+	}
 	withoutDefaults(&object)
 	data, err := json.Marshal(&object)
 	if err != nil {
@@ -82,6 +86,12 @@ func Export(p *pod.Pod) ([]byte, error) {
 		delete(metadata, "creationTimestamp")
 	}
 	return yaml.Marshal(value)
+}
+
+func stopSignals(s *v1.PodSpec) bool {
+	return slices.ContainsFunc(slices.Concat(s.InitContainers, s.Containers), func(c v1.Container) bool {
+		return c.Lifecycle != nil && c.Lifecycle.StopSignal != nil
+	})
 }
 
 // withoutDefaults undoes defaultPod: a test does both and compares.

@@ -23,10 +23,15 @@ func (i *Invalid) Error() string {
 			lines = append(lines, line)
 		}
 	}
+	return fmt.Sprintf("The %s %q is invalid: %s", i.Kind, i.Name, listed(lines))
+}
+
+// listed is how kubectl shows one or more errors.
+func listed(lines []string) string {
 	if len(lines) == 1 {
-		return fmt.Sprintf("The %s %q is invalid: %s", i.Kind, i.Name, lines[0])
+		return lines[0]
 	}
-	return fmt.Sprintf("The %s %q is invalid: \n* %s", i.Kind, i.Name, strings.Join(lines, "\n* "))
+	return "\n* " + strings.Join(lines, "\n* ")
 }
 
 // A checker collects the errors of an object.

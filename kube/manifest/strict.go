@@ -30,7 +30,7 @@ func strict(d document, data []byte, kind string, into object) error {
 			for _, e := range wrong {
 				texts = append(texts, d.at(lastName(e.Field))+e.Error())
 			}
-			err := fmt.Errorf("%s in version \"v1\" cannot be handled as a %s: %s", kind, kind, strings.Join(texts, ", "))
+			err := fmt.Errorf("%s in version \"v1\" cannot be handled as a %s: %s", kind, kind, listed(texts))
 			return hint.Wrap(err, typeAdvice(wrong[0]))
 		}
 		return fmt.Errorf("%s in version \"v1\" cannot be handled as a %s: %w", kind, kind, err)
@@ -43,8 +43,8 @@ func strict(d document, data []byte, kind string, into object) error {
 	for _, err := range unknown {
 		text := err.Error()
 		if path, ok := quoted(text); ok {
-			if near := nearField(reflect.TypeOf(into).Elem(), path); near != "" && advice == "" {
-				advice = near
+			if advice == "" && strings.HasPrefix(text, "unknown") {
+				advice = nearField(reflect.TypeOf(into).Elem(), path)
 			}
 			text = d.at(lastName(path)) + text
 		}
@@ -222,7 +222,7 @@ func (c *checker) types(t reflect.Type, value any, p *field.Path) {
 	case t == reflect.TypeFor[[]byte]():
 		text, ok := value.(string)
 		if !ok {
-			wrong("a base64-encoded string")
+			c.add(field.Invalid(p, "<contents redacted>", "must be a base64-encoded string"))
 		} else if _, err := base64.StdEncoding.DecodeString(text); err != nil {
 			c.add(field.Invalid(p, "<contents redacted>", err.Error()))
 		}
@@ -281,8 +281,11 @@ func (c *checker) leaf(t reflect.Type, value any, p *field.Path) {
 	if err == nil {
 		return
 	}
-	if t == reflect.TypeFor[resource.Quantity]() {
+	switch t {
+	case reflect.TypeFor[resource.Quantity]():
 		err = errors.New("must be a quantity, such as 500m or 64Mi: " + err.Error())
+	case reflect.TypeFor[intstr.IntOrString]():
+		err = errors.New("must be a whole number of 32 bits or a string")
 	}
 	c.add(field.Invalid(p, value, err.Error()))
 }
@@ -305,6 +308,9 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // typeAdvice says how to write what was probably meant.
 func typeAdvice(wrong *field.Error) string {
+	if strings.Contains(wrong.Detail, "base64") {
+		return "encode it (base64 -w0), or write it as it is under stringData"
+	}
 	switch value := wrong.BadValue.(type) {
 	case bool:
 		if strings.Contains(wrong.Detail, "a string") {
@@ -316,8 +322,6 @@ func typeAdvice(wrong *field.Error) string {
 		}
 	case string:
 		switch {
-		case strings.Contains(wrong.Detail, "base64"):
-			return "encode it (base64 -w0), or write it as it is under stringData"
 		case strings.Contains(wrong.Detail, "whole number"), strings.Contains(wrong.Detail, "true or false"):
 			return "write it without quotes"
 		case value == "a list":

@@ -44,7 +44,7 @@ func (c *checker) metadata(m *metav1.ObjectMeta) {
 func (c *checker) labels(p *field.Path, labels map[string]string) {
 	for _, key := range sortedKeys(labels) {
 		c.invalid(p, key, validation.IsQualifiedName(key)...)
-		c.invalid(p.Key(key), labels[key], validation.IsValidLabelValue(labels[key])...)
+		c.invalid(p, labels[key], validation.IsValidLabelValue(labels[key])...)
 	}
 }
 

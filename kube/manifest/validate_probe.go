@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
 
 	v1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -62,17 +63,17 @@ func (c *checker) lifecycle(p *field.Path, l *v1.Lifecycle, s *v1.PodSpec) {
 func signals() []v1.Signal {
 	list := []v1.Signal{
 		v1.SIGABRT, v1.SIGALRM, v1.SIGBUS, v1.SIGCHLD, v1.SIGCLD, v1.SIGCONT, v1.SIGFPE, v1.SIGHUP, v1.SIGILL, v1.SIGINT, v1.SIGIO, v1.SIGIOT, v1.SIGKILL,
-		v1.SIGPIPE, v1.SIGPOLL, v1.SIGPROF, v1.SIGPWR, v1.SIGQUIT, v1.SIGRTMAX,
+		v1.SIGPIPE, v1.SIGPOLL, v1.SIGPROF, v1.SIGPWR, v1.SIGQUIT, v1.SIGRTMAX, v1.SIGRTMIN, v1.SIGSEGV, v1.SIGSTKFLT, v1.SIGSTOP, v1.SIGSYS, v1.SIGTERM,
+		v1.SIGTRAP, v1.SIGTSTP, v1.SIGTTIN, v1.SIGTTOU, v1.SIGURG, v1.SIGUSR1, v1.SIGUSR2, v1.SIGVTALRM, v1.SIGWINCH, v1.SIGXCPU, v1.SIGXFSZ,
 	}
 	for i := 1; i <= 14; i++ {
 		list = append(list, v1.Signal(fmt.Sprintf("SIGRTMAX-%d", i)))
 	}
-	list = append(list, v1.SIGRTMIN)
 	for i := 1; i <= 15; i++ {
 		list = append(list, v1.Signal(fmt.Sprintf("SIGRTMIN+%d", i)))
 	}
-	return append(list, v1.SIGSEGV, v1.SIGSTKFLT, v1.SIGSTOP, v1.SIGSYS, v1.SIGTERM, v1.SIGTRAP, v1.SIGTSTP, v1.SIGTTIN, v1.SIGTTOU, v1.SIGURG, v1.SIGUSR1,
-		v1.SIGUSR2, v1.SIGVTALRM, v1.SIGWINCH, v1.SIGXCPU, v1.SIGXFSZ)
+	slices.Sort(list)
+	return list
 }
 
 // A handler is a probe's or a hook's.
