@@ -18,8 +18,7 @@ const module = "codeberg.org/minipod/minipod"
 // millisecond of theirs is a millisecond of every container's start.
 var runPath = []string{
 	"cli/flags", "cli/run", "config", "events", "image/layer", "image/reference", "image/store", "internal/dbus", "internal/hint", "internal/jsonl",
-	"internal/linux", "internal/nearest", "internal/wire", "kube/event", "kube/store", "logs", "node", "pod", "reaper", "rootfs", "runtime", "runtime/caps", "runtime/cgroup", "runtime/idmap",
-	"internal/linux", "internal/nearest", "internal/wire", "kube/event", "kube/store", "logs", "pod", "pod/volume", "reaper", "rootfs", "runtime", "runtime/caps", "runtime/cgroup", "runtime/idmap",
+	"internal/linux", "internal/nearest", "internal/wire", "kube/event", "kube/store", "logs", "node", "pod", "pod/volume", "reaper", "rootfs", "runtime", "runtime/caps", "runtime/cgroup", "runtime/idmap",
 	"runtime/seccomp/cache", "runtime/spec", "runtime/stage", "runtime/userns", "state", "supervisor", "volume",
 }
 
