@@ -14,8 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/kube/event"
+	"codeberg.org/minipod/minipod/kube/store"
 	"codeberg.org/minipod/minipod/pod"
+	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -270,5 +273,181 @@ func (p *podTest) kill(pid int) {
 	p.t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// TestPodVolumes shares folders on disk and in memory, and files from objects.
+func TestPodVolumes(t *testing.T) {
+	m := newMachine(t)
+	m.must("pull", alpine())
+	put := func(kind, name, data string) {
+		t.Helper()
+		if err := store.Put(m.dirs(), kind, "default", name, []byte(data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(store.KindConfigMap, "conf", `{"data":{"a.conf":"listen 80","b":"two"}}`)
+	put(store.KindSecret, "pw", `{"data":{"password":"aHVzaA=="}}`)
+	put(store.KindClaim, "claim", `{"spec":{}}`)
+	group, mode := int64(2000), int32(0o400)
+	hostDir := t.TempDir()
+	writer := shell("writer", "echo one >/disk/x; echo two >/mem/x; echo three >/data/sub/x; echo $CONF-$PW-$NAME >/disk/env; id -G >/disk/groups; "+forever)
+	writer.Env = []pod.EnvVar{
+		{Name: "CONF", ValueFrom: &pod.EnvSource{ConfigMapKeyRef: &pod.KeyRef{Name: "conf", Key: "b"}}},
+		{Name: "PW", ValueFrom: &pod.EnvSource{SecretKeyRef: &pod.KeyRef{Name: "pw", Key: "password"}}},
+		{Name: "NAME", ValueFrom: &pod.EnvSource{FieldRef: &pod.FieldRef{FieldPath: "metadata.name"}}},
+	}
+	writer.VolumeMounts = []pod.VolumeMount{
+		{Name: "disk", MountPath: "/disk"},
+		{Name: "mem", MountPath: "/mem"},
+		{Name: "claim", MountPath: "/data"},
+		{Name: "claim", MountPath: "/only", SubPath: "sub"},
+		{Name: "host", MountPath: "/host", ReadOnly: true},
+	}
+	reader := shell("reader", forever)
+	reader.VolumeMounts = []pod.VolumeMount{
+		{Name: "disk", MountPath: "/d"},
+		{Name: "mem", MountPath: "/m"},
+		{Name: "conf", MountPath: "/etc/conf"},
+		{Name: "conf", MountPath: "/etc/one.conf", SubPath: "a.conf"},
+		{Name: "pw", MountPath: "/secret"},
+		{Name: "claim", MountPath: "/only", SubPath: "sub"},
+		{Name: "info", MountPath: "/info"},
+	}
+	user := int64(1234)
+	p := m.pod("vols", pod.Spec{
+		SecurityContext: &pod.PodSecurityContext{FSGroup: &group, RunAsUser: &user},
+		Containers:      []pod.Container{writer, reader},
+		Volumes: []pod.Volume{
+			{Name: "disk", EmptyDir: &pod.EmptyDir{}},
+			{Name: "mem", EmptyDir: &pod.EmptyDir{Medium: "Memory"}},
+			{Name: "conf", ConfigMap: &pod.Files{Name: "conf"}},
+			{Name: "pw", Secret: &pod.Secret{SecretName: "pw", DefaultMode: &mode}},
+			{Name: "claim", PersistentVolumeClaim: &pod.Claim{ClaimName: "claim"}},
+			{Name: "host", HostPath: &pod.HostPath{Path: hostDir}},
+			{Name: "info", DownwardAPI: &pod.Downward{Items: []pod.DownwardFile{{Path: "labels", FieldRef: &pod.FieldRef{FieldPath: "metadata.labels"}}}}},
+		},
+	})
+	p.ready()
+	for script, want := range map[string]string{
+		"cat /d/x":                           "one",
+		"cat /m/x":                           "two",
+		"cat /d/env":                         "two-hush-vols",
+		"cat /etc/conf/a.conf /etc/one.conf": "listen 80listen 80",
+		"readlink /etc/conf/b":               "..data/b",
+		"cat /secret/password":               "hush",
+		"stat -L -c %a:%g /secret/password":  "440:2000",
+		"stat -f -c %T /secret":              "tmpfs",
+		"cat /only/x":                        "three",
+		"cat /info/labels":                   `app="vols"`,
+		"stat -c %g /d/x":                    "2000",
+		"touch /etc/conf/new 2>&1 | grep -c Read-only": "1",
+		"cat /d/groups": "0 2000",
+	} {
+		if got := p.exec("reader", "for i in 1 2 3 4 5 6 7 8 9; do test -e /d/groups && break; sleep 0.1; done; "+script); got != want {
+			t.Errorf("%s: %q, want %q", script, got, want)
+		}
+	}
+	if got := p.exec("writer", "touch /host/x 2>&1 | grep -c Read-only"); got != "1" {
+		t.Errorf("the host's folder can be written to: %s", got)
+	}
+	m.podctl("delete", "vols", "0")
+	p.gone()
+	if out := m.must("volume", "ls", "-q"); !strings.Contains(out, "default_claim") {
+		t.Errorf("the claim's volume is gone: %s", out)
+	}
+}
+
+// TestPodLives starts init containers in order, restarts what dies, and replaces the sandbox.
+func TestPodLives(t *testing.T) {
+	m := newMachine(t)
+	m.must("pull", alpine())
+	always := "Always"
+	sidecar := shell("side", "echo side >>/d/log; "+forever)
+	sidecar.RestartPolicy = &always
+	first, second, main := shell("first", "echo first >>/d/log"), shell("second", "echo second >>/d/log"), shell("main", "echo main >>/d/log; "+forever)
+	mounts := []pod.VolumeMount{{Name: "d", MountPath: "/d"}}
+	for _, c := range []*pod.Container{&sidecar, &first, &second, &main} {
+		c.VolumeMounts = mounts
+	}
+	p := m.pod("lives", pod.Spec{
+		InitContainers: []pod.Container{first, sidecar, second}, Containers: []pod.Container{main},
+		Volumes: []pod.Volume{{Name: "d", EmptyDir: &pod.EmptyDir{}}},
+	})
+	s := p.ready()
+	if log := p.exec("main", "sleep 0.3; cat /d/log"); log != "first\nside\nsecond\nmain" && log != "first\nsecond\nside\nmain" {
+		t.Errorf("the order is %q", log)
+	}
+	ip, net := s.PodIP, p.exec("main", "readlink /proc/self/ns/net")
+
+	record, err := runtime.Find(m.dirs(), p.id("main"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.kill(record.PID)
+	p.await("restarted", func(s *pod.Status) bool {
+		c := s.ContainerStatuses[0]
+		return c.RestartCount == 1 && c.Ready && c.LastState.Terminated != nil && c.LastState.Terminated.ExitCode == 137
+	})
+	if now := p.exec("main", "readlink /proc/self/ns/net"); now != net || p.status().PodIP != ip {
+		t.Errorf("its network was %s and is %s", net, now)
+	}
+
+	boxes, err := runtime.Named(m.dirs(), func(name string) bool { return strings.HasPrefix(name, "k8s_POD_lives") })
+	if err != nil || len(boxes) != 1 {
+		t.Fatalf("%v, %v", boxes, err)
+	}
+	p.kill(boxes[0].PID)
+	p.await("a new sandbox", func(s *pod.Status) bool { c := s.ContainerStatuses[0]; return c.RestartCount == 2 && c.Ready })
+	if now := p.exec("main", "readlink /proc/self/ns/net"); now == net {
+		t.Error("it is the same network namespace")
+	}
+	if events := strings.Join(p.events(), "\n"); !strings.Contains(events, "SandboxChanged") {
+		t.Errorf("%s", events)
+	}
+	m.podctl("delete", "lives")
+	p.gone()
+	if err := nothingLeft(m.home); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPodSupervisorKilled kills a pod's supervisor: the kernel kills the pod, the status says so, and the next command starts it again.
+func TestPodSupervisorKilled(t *testing.T) {
+	adoptOrphans(t)
+	m := newMachine(t)
+	m.must("run", "--rm", alpine(), "true")
+	p := m.pod("orphan", pod.Spec{Containers: []pod.Container{shell("a", forever)}})
+	p.ready()
+	var keeper struct{ PID int }
+	if err := state.ReadJSON(filepath.Join(p.stored().Dir(), "supervisor.json"), &keeper); err != nil {
+		t.Fatal(err)
+	}
+	record, err := runtime.Find(m.dirs(), p.id("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.kill(keeper.PID)
+	deadline := time.Now().Add(5 * time.Second)
+	for linux.Alive(record.PID, record.Birth) && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if linux.Alive(record.PID, record.Birth) {
+		t.Error("its container lives on")
+	}
+	s := p.status()
+	if s.Phase != pod.Unknown || s.ContainerStatuses[0].State.Terminated == nil || s.ContainerStatuses[0].State.Terminated.Reason != pod.ContainerStatusUnknown {
+		t.Errorf("%+v", s)
+	}
+	m.podctl("revive")
+	p.await("revived", func(s *pod.Status) bool { c := s.ContainerStatuses[0]; return c.RestartCount == 1 && c.Ready })
+	p.kill(func() int {
+		_ = state.ReadJSON(filepath.Join(p.stored().Dir(), "supervisor.json"), &keeper)
+		return keeper.PID
+	}())
+	m.podctl("delete", "orphan") // with nobody there
+	p.gone()
+	if err := nothingLeft(m.home); err != nil {
+		t.Error(err)
 	}
 }

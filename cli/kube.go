@@ -115,7 +115,7 @@ func parseTargets(args []string) (kinds []kubeKind, named []target, err error) {
 
 // serverError is an error as the API server words it.
 func serverError(reason, format string, args ...any) error {
-	return fmt.Errorf("Error from server (%s): %s", reason, fmt.Sprintf(format, args...)) //nolint:staticcheck // kubectl's words
+	return fmt.Errorf("Error from server (%s): %s", reason, fmt.Sprintf(format, args...))
 }
 
 // errMissing is what errors.Is finds in the error about an object that is not there.

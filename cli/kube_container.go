@@ -133,18 +133,6 @@ func (a *app) runningContainer(p *print.Pod, container, verb string) (runtime.Re
 	return a.recordOf(s.ContainerID)
 }
 
-// containerOrPod finds the container that a verb's first argument means: docker's, or one of a pod's.
-func (a *app) containerOrPod(c *urfave.Context, arg, verb string) (runtime.Record, error) {
-	o, err := a.podNamed(arg, c.String("namespace"), c.IsSet("namespace") || c.IsSet("container"))
-	if err != nil {
-		return runtime.Record{}, err
-	}
-	if o == nil {
-		return runtime.Find(a.dirs, arg)
-	}
-	return a.runningContainer(o.pod, c.String("container"), verb)
-}
-
 // podFlags are those by which docker's verbs know that a pod is meant.
 func podFlags() []urfave.Flag {
 	return []urfave.Flag{

@@ -9,10 +9,10 @@ import (
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/kube/print"
+	"codeberg.org/minipod/minipod/kube/selector"
 	"codeberg.org/minipod/minipod/kube/store"
 	"codeberg.org/minipod/minipod/pod"
 )
@@ -64,11 +64,11 @@ func parseMarking(args []string, verb, what string) (m marking, targets []string
 			targets = append(targets, arg)
 			continue
 		}
-		if errs := validation.IsQualifiedName(key); len(errs) > 0 {
-			return m, nil, badUsage(fmt.Errorf("invalid %s key %q: %s", strings.TrimSuffix(what, "s"), key, strings.Join(errs, "; ")), "use letters, digits, - _ and .")
+		if err := selector.CheckKey(key); err != nil {
+			return m, nil, badUsage(fmt.Errorf("invalid %s key %q: %w", strings.TrimSuffix(what, "s"), key, err), "use letters, digits, - _ and .")
 		}
-		if errs := validation.IsValidLabelValue(value); ok && what == "labels" && len(errs) > 0 {
-			return m, nil, badUsage(fmt.Errorf("invalid label value %q: %s", value, strings.Join(errs, "; ")), "use at most 63 letters, digits, - _ and .; annotations take any text")
+		if err := selector.CheckValue(value); ok && what == "labels" && err != nil {
+			return m, nil, badUsage(fmt.Errorf("invalid label value %q: %w", value, err), "use at most 63 letters, digits, - _ and .; annotations take any text")
 		}
 	}
 	for _, key := range m.remove {

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/kube/event"
 	"codeberg.org/minipod/minipod/kube/manifest"
 	"codeberg.org/minipod/minipod/kube/print"
+	"codeberg.org/minipod/minipod/kube/selector"
 	"codeberg.org/minipod/minipod/kube/store"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/volume"
@@ -38,65 +37,51 @@ func (o *kubeObject) String() string { return o.kind.singular() + "/" + o.meta.N
 // A query says which objects are wanted.
 type query struct {
 	namespace string // "": all
-	labels    labels.Selector
-	fields    fields.Selector
+	selector  selector.Selector
 }
 
 // parseQuery reads -n, -A, -l and --field-selector.
 func parseQuery(c *urfave.Context) (q query, err error) {
-	q = query{namespace: c.String("namespace")}
+	q.namespace = c.String("namespace")
 	if c.Bool("all-namespaces") {
 		q.namespace = ""
 	}
-	if q.labels, err = labels.Parse(c.String("selector")); err != nil {
-		return q, badUsage(err, "write -l KEY=VALUE, -l 'KEY in (A,B)' or -l '!KEY'")
-	}
-	if q.fields, err = fields.ParseSelector(c.String("field-selector")); err != nil {
-		return q, badUsage(err, "write --field-selector status.phase=Running")
+	if q.selector, err = selector.Parse(c.String("selector"), c.String("field-selector")); err != nil {
+		return q, badUsage(err, "write -l KEY=VALUE, -l 'KEY in (A,B)' or -l '!KEY', and --field-selector status.phase=Running")
 	}
 	return q, nil
 }
 
 // selects tells whether q says more than which namespace.
-func (q query) selects() bool { return !q.labels.Empty() || !q.fields.Empty() }
+func (q query) selects() bool { return !q.selector.Everything() }
 
 func (q query) match(o *kubeObject) (bool, error) {
-	if q.fields != nil && !q.fields.Empty() {
-		known, err := o.selectable()
-		if err != nil {
-			return false, err
-		}
-		for _, r := range q.fields.Requirements() {
-			if _, ok := known[r.Field]; !ok {
-				return false, hint.Wrap(serverError("BadRequest", "field label not supported: %s", r.Field), "use metadata.name, metadata.namespace, or for pods status.phase, status.podIP, spec.nodeName, spec.restartPolicy")
-			}
-		}
-		if !q.fields.Matches(known) {
-			return false, nil
-		}
+	ok, err := q.selector.Match(o.meta.Labels, o.selectable())
+	if err != nil {
+		err = hint.Wrap(serverError("BadRequest", "%v", err), "use metadata.name, metadata.namespace, or for pods status.phase, status.podIP, spec.nodeName, spec.restartPolicy")
 	}
-	return q.labels == nil || q.labels.Matches(labels.Set(o.meta.Labels)), nil
+	return ok, err
 }
 
 // selectable are the fields that the API server knows in a field selector.
-func (o *kubeObject) selectable() (fields.Set, error) {
-	known := fields.Set{"metadata.name": o.meta.Name, "metadata.namespace": o.meta.Namespace}
+func (o *kubeObject) selectable() map[string]string {
+	known := map[string]string{"metadata.name": o.meta.Name, "metadata.namespace": o.meta.Namespace}
 	switch {
 	case o.pod != nil:
-		maps.Copy(known, fields.Set{
+		maps.Copy(known, map[string]string{
 			"spec.nodeName": nodeName(), "spec.restartPolicy": o.pod.Spec.RestartPolicy, "spec.hostNetwork": fmt.Sprint(o.pod.Spec.HostNetwork),
 			"spec.schedulerName": "default-scheduler", "spec.serviceAccountName": "", "status.phase": o.pod.Status.Phase, "status.podIP": o.pod.Status.PodIP, "status.nominatedNodeName": "",
 		})
 	case o.event != nil:
 		e := o.event
-		maps.Copy(known, fields.Set{
+		maps.Copy(known, map[string]string{
 			"involvedObject.kind": e.Object.Kind, "involvedObject.namespace": e.Object.Namespace, "involvedObject.name": e.Object.Name, "involvedObject.uid": e.Object.UID,
 			"involvedObject.fieldPath": e.Object.FieldPath, "reason": e.Reason, "type": e.Type, "source": e.Source.Component, "reportingComponent": e.Controller,
 		})
 	case o.kind.kind == store.KindSecret:
 		known["type"] = o.object.Type
 	}
-	return known, nil
+	return known
 }
 
 // findObjects reads all objects of the kinds that q wants, or those that are named: then each that is not there is an error beside the

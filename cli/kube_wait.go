@@ -86,13 +86,13 @@ func parseCondition(text string) (condition, error) {
 // pathCondition is {PATH}=VALUE, or {PATH} for any value.
 func pathCondition(text string) (condition, error) {
 	advice := "write --for jsonpath='{.status.phase}'=Running"
-	path, want := text, ""
-	if end := strings.LastIndex(text, "}"); end >= 0 {
-		path, want = text[:end+1], text[end+1:]
-	} else {
-		path, want, _ = strings.Cut(text, "=")
-		want = "=" + want
+	end := strings.LastIndex(text, "}") + 1
+	if end == 0 {
+		if end = strings.Index(text, "="); end < 0 {
+			end = len(text)
+		}
 	}
+	path, want := text[:end], text[end:]
 	value, exact := strings.CutPrefix(want, "=")
 	if want != "" && value == "" || !exact && want != "" {
 		return condition{}, badUsage(errors.New("jsonpath wait has to have a value to wait for, or none at all"), advice)

@@ -7,11 +7,13 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/runtime/idmap"
 	"codeberg.org/minipod/minipod/runtime/stage"
+	"codeberg.org/minipod/minipod/runtime/userns"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -89,6 +91,10 @@ func findAnchor(dirs state.Dirs) (a Anchor, isNew bool, err error) {
 		return a, false, err
 	}
 	anchored, err := stage.Drop(func(pid int) error { return idmap.Write(pid, uids, gids) })
+	if call := (*linux.CallError)(nil); errors.As(err, &call) && strings.HasPrefix(call.Call, "clone(") {
+		exe, _ := os.Executable() // only for the advice
+		err = userns.Diagnose(err, os.ReadFile, exe)
+	}
 	if err != nil {
 		return a, false, fmt.Errorf("make the pods' user and network namespace: %w", err)
 	}

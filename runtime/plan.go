@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,6 +41,12 @@ func planOf(spec *specs.Spec, uids, gids idmap.Map) (*stage.Plan, error) {
 	if shared && !user {
 		return nil, fmt.Errorf("a namespace can be joined only from within the user namespace that owns it, and the specification has a new one")
 	}
+	for _, name := range slices.Sorted(maps.Keys(spec.Linux.Sysctl)) {
+		if !namespaced(name) {
+			return nil, fmt.Errorf("sysctl %q is the whole machine's and not a container's", name)
+		}
+		p.Sysctls = append(p.Sysctls, name+"="+spec.Linux.Sysctl[name])
+	}
 	p.Rootfs = rootfs.Plan{
 		Devices:       rootfs.DefaultDevices(),
 		Masked:        spec.Linux.MaskedPaths,
@@ -59,6 +66,16 @@ func planOf(spec *specs.Spec, uids, gids idmap.Map) (*stage.Plan, error) {
 	p.Process.IDs, p.Process.GIDs = rangesOf(uids), rangesOf(gids)
 	p.Process.Setgroups = !gids.Single()
 	return p, nil
+}
+
+// namespaced tells whether a sysctl belongs to a network or ipc namespace.
+func namespaced(name string) bool {
+	for _, prefix := range []string{"net.", "kernel.shm", "kernel.msg", "fs.mqueue."} {
+		if strings.HasPrefix(name, prefix) && !strings.ContainsAny(name, "/=") && !strings.Contains(name, "..") {
+			return true
+		}
+	}
+	return name == "kernel.sem"
 }
 
 func processOf(from *specs.Process, to *stage.Process) error {

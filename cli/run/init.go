@@ -23,7 +23,6 @@ func init() { //nolint:gochecknoinits // see above
 		status, err = Main(os.Args[2:], nil)
 	case os.Args[1] == "exec":
 		status, err = execEarly(os.Args[2:])
-		status, err = Exec(os.Args[2:], nil)
 	case pod.Born(os.Args):
 		os.Exit(SupervisePod())
 	case supervisor.Born(os.Args):

@@ -35,6 +35,9 @@ func (r *run) mounts(c *runtime.Container) ([]specs.Mount, error) {
 		mount := specs.Mount{Type: m.Type, Source: m.Source, Destination: m.Target, Options: m.Options}
 		switch m.Type {
 		case "bind":
+			if slices.Contains(r.borrowed, m.Target) { // it is not of the host
+				break
+			}
 			if _, err := os.Stat(m.Source); err != nil {
 				return nil, sourceAdvice(m.Source, err)
 			}

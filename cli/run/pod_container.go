@@ -19,6 +19,7 @@ import (
 	"codeberg.org/minipod/minipod/kube/event"
 	"codeberg.org/minipod/minipod/logs"
 	"codeberg.org/minipod/minipod/pod"
+	"codeberg.org/minipod/minipod/pod/volume"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/caps"
 	"codeberg.org/minipod/minipod/state"
@@ -38,7 +39,7 @@ func (h *podHost) StartContainer(ctx context.Context, q pod.StartRequest) (pod.P
 	if box == nil {
 		return nil, failuref(pod.CreateContainerError, "the sandbox has just ended")
 	}
-	s := &podStart{StartRequest: q, h: h, box: box}
+	s := &podStart{StartRequest: q, h: h, box: box, beneath: map[string]string{}}
 	process, err := s.start(ctx)
 	var why *pod.StartFailure
 	if errors.As(err, &why) && why.Reason != pod.ErrImageNeverPull && why.Reason != pod.ErrImagePull {
@@ -59,6 +60,9 @@ type podStart struct {
 	h   *podHost
 	box *podSandbox
 	r   *run
+
+	beneath map[string]string // by target: the volumes' subPaths
+	groups  []uint32          // supplementary
 }
 
 func (s *podStart) start(ctx context.Context) (*podProcess, error) {
@@ -107,7 +111,7 @@ func (h *podHost) forget(container string, before int) {
 }
 
 // fill turns the pod's words into docker's.
-func (s *podStart) fill(f *flags.Run) (err error) {
+func (s *podStart) fill(f *flags.Run) error {
 	c, p := s.Container, s.Pod
 	f.Name = s.h.containerName(c.Name, s.Attempt)
 	f.Network, f.IPC, f.UTS = flags.ContainerMode(s.box.id), flags.ContainerMode(s.box.id), flags.ContainerMode(s.box.id)
@@ -118,11 +122,20 @@ func (s *podStart) fill(f *flags.Run) (err error) {
 		f.PID = flags.ContainerMode(s.box.id)
 	}
 	s.r.names = s.box.files
+	env, err := pod.NewEnvironment(p, c, s.facts(), s.h)
+	if err != nil {
+		return failure(pod.CreateContainerConfigError, err)
+	}
+	f.Env = env.List()
+	if err := s.mount(f, env); err != nil {
+		return err
+	}
 	f.Log = flags.Log{MaxSize: podLogSize, MaxFile: podLogFiles}
 	f.Workdir = c.WorkingDir
-	f.Args = c.Args
-	if len(c.Command) > 0 {
-		f.Entrypoint, f.Args = &c.Command[0], append(append([]string{}, c.Command[1:]...), c.Args...)
+	words := expand(env, c.Command)
+	f.Args = expand(env, c.Args)
+	if len(words) > 0 {
+		f.Entrypoint, f.Args = &words[0], append(words[1:], f.Args...)
 	}
 	if err := s.secure(f); err != nil {
 		return err
@@ -154,12 +167,31 @@ func capabilitiesOf(c *pod.Container) (caps.Set, error) {
 	return caps.Apply(caps.Default, context.Capabilities.Add, context.Capabilities.Drop)
 }
 
-// secure is the container's security context, over the pod's.
-func (s *podStart) secure(f *flags.Run) error {
-	f.NoNewPrivileges = false
-	if context := s.Container.SecurityContext; context != nil {
-		f.ReadOnly = context.ReadOnlyRootFilesystem != nil && *context.ReadOnlyRootFilesystem
-		f.NoNewPrivileges = context.AllowPrivilegeEscalation != nil && !*context.AllowPrivilegeEscalation
+func expand(env *pod.Environment, words []string) (list []string) {
+	for _, w := range words {
+		list = append(list, env.Expand(w))
+	}
+	return list
+}
+
+// mount hands the volumes on.
+func (s *podStart) mount(f *flags.Run, env *pod.Environment) error {
+	mounts, err := volume.Mounts(s.Container, s.box.volumes, env)
+	if err != nil {
+		return failure(pod.CreateContainerConfigError, err)
+	}
+	for _, m := range mounts {
+		one := flags.Mount{Type: "bind", Source: m.Dir, Target: m.Target, Options: m.Options}
+		switch {
+		case m.Memory:
+			s.r.borrowed = append(s.r.borrowed, m.Target)
+		case m.Claim != "":
+			one.Type, one.Source, one.NoCopy = "volume", m.Claim, true
+		}
+		if m.Beneath != "" {
+			s.beneath[m.Target] = m.Beneath
+		}
+		f.Mounts = append(f.Mounts, one)
 	}
 	return nil
 }
@@ -209,6 +241,8 @@ func (s *podStart) removeEarlier(name string) error {
 
 // complete adds to the bundle what docker has no words for.
 func (s *podStart) complete(b *runtime.Bundle) error {
+	b.Borrow, b.Beneath = s.r.borrowed, s.beneath
+	b.Spec.Process.User.AdditionalGids = s.groups
 	name := s.messageFile()
 	if err := state.Make(filepath.Dir(name)); err != nil {
 		return err

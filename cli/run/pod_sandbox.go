@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/pod"
+	"codeberg.org/minipod/minipod/pod/volume"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/caps"
@@ -29,6 +31,7 @@ type podSandbox struct {
 	ip       string
 	lease    *node.Lease // nil: the host's network, or none
 	files    []rootfs.File
+	volumes  map[string]volume.Volume
 }
 
 // StartSandbox makes the sandbox and returns when its PID 1 is there, and in the network.
@@ -38,6 +41,10 @@ func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.
 	}
 	if err := state.WriteFile(h.attemptFile(), fmt.Append(nil, attempt+1), 0o600); err != nil {
 		return nil, err
+	}
+	maker := h.maker(p)
+	if err := maker.Check(); err != nil {
+		return nil, failure(pod.FailedMount, err)
 	}
 	hostname, err := hostnameOf(p)
 	if err != nil {
@@ -56,7 +63,8 @@ func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.
 	}
 	b := &runtime.Bundle{
 		Spec: spec.Sandbox(spec.SandboxOptions{
-			Hostname: hostname, HostNetwork: p.Spec.HostNetwork, Capabilities: bounding, UIDs: h.uids, GIDs: h.gids,
+			Hostname: hostname, HostNetwork: p.Spec.HostNetwork, Capabilities: bounding, Memory: maker.InMemory(),
+			Sysctls: sysctlsOf(p), UIDs: h.uids, GIDs: h.gids,
 		}),
 		Pause: true, Storage: rootfs.Choice{Driver: rootfs.Empty}, UIDs: h.uids, GIDs: h.gids, Reaper: true,
 		Log: runtime.LogOptions{None: true}, StopSignal: int(syscall.SIGTERM), StopTimeout: 2, Attach: attachmentOf(p, hostname),
@@ -69,7 +77,13 @@ func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.
 		return nil, err
 	}
 	box := &podSandbox{hosted: s, host: h, hostname: hostname}
-	if err := box.settle(p, c.Network); err != nil {
+	err = box.settle(p, c.Network)
+	if err == nil {
+		if box.volumes, err = maker.Make("/proc/" + strconv.Itoa(c.PID) + "/root"); err != nil {
+			err = failure(pod.FailedMount, err)
+		}
+	}
+	if err != nil {
 		return nil, errors.Join(err, box.Stop())
 	}
 	h.mu.Lock()

@@ -27,3 +27,10 @@ func Read(conn syscall.RawConn, use func(data []byte)) (n int, err error) {
 	use((*buf)[:n])
 	return n, nil
 }
+
+// WithBuffer lends one of the buffers to use.
+func WithBuffer(use func(buf []byte) bool) bool {
+	b := take()
+	defer give(b)
+	return use(*b)
+}

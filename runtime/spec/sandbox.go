@@ -2,6 +2,7 @@ package spec
 
 import (
 	"cmp"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -34,7 +35,7 @@ func Sandbox(o SandboxOptions) *specs.Spec {
 		}
 	}
 	for target, options := range o.Memory {
-		list = append(list, specs.Mount{Destination: target, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", options}})
+		list = append(list, specs.Mount{Destination: target, Type: "tmpfs", Source: "tmpfs", Options: append([]string{"nosuid", "nodev"}, strings.Split(options, ",")...)})
 	}
 	return &specs.Spec{
 		Version:  specs.Version,

@@ -11,7 +11,8 @@ import (
 type Plan struct {
 	Name     string // of the container, as ps shows it
 	Hostname string
-	Loopback bool // the network namespace is ours: bring up lo
+	Loopback bool     // the network namespace is ours: bring up lo
+	Sysctls  []string // NAME=VALUE: the kernel's parameters of the namespaces that are ours
 	Rootfs   rootfs.Plan
 	Process  Process
 	Reaper   bool // run the command under PID 1; else it is PID 1 itself

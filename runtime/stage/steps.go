@@ -42,6 +42,7 @@ var sandboxSteps = []step{
 	{"read-only", (*sandbox).readOnly, "the image can't be changed where the user wants it so"},
 	{"hostname", (*sandbox).hostname, "the UTS namespace gets its name"},
 	{"loopback", (*sandbox).loopback, "a new network namespace has one interface, and it is down"},
+	{"sysctls", (*sandbox).sysctls, "what of the kernel's parameters belongs to these namespaces"},
 	{"user", (*sandbox).user, "the image's own /etc/passwd says who runs the program"},
 	{"workdir", (*sandbox).workdir, "where the program starts"},
 	{"find-command", (*sandbox).findCommand, "the PATH of the container decides which file it is"},
@@ -134,6 +135,17 @@ func (s *sandbox) loopback() error {
 		return nil
 	}
 	return s.did(linux.LoopbackUp(), `ioctl("lo", SIOCSIFFLAGS, IFF_UP)`)
+}
+
+func (s *sandbox) sysctls() error {
+	for _, setting := range s.plan.Sysctls {
+		name, value, _ := strings.Cut(setting, "=")
+		file := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+		if err := s.did(os.WriteFile(file, []byte(value), 0), "write(%q, %q)", file, value); err != nil {
+			return fmt.Errorf("set the sysctl %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // console makes the terminal in the container's own devpts, so that its name and number mean something inside.

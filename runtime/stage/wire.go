@@ -10,6 +10,7 @@ func (p *Plan) fields(c *wire.Codec) {
 	c.String(&p.Name)
 	c.String(&p.Hostname)
 	c.Bool(&p.Loopback)
+	c.Strings(&p.Sysctls)
 	p.Rootfs.Fields(c)
 	p.Process.fields(c)
 	c.Bool(&p.Reaper)
