@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
+	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/network"
 	"codeberg.org/minipod/minipod/network/dns"
 	"codeberg.org/minipod/minipod/network/port"
+	"codeberg.org/minipod/minipod/network/uplink"
 	"codeberg.org/minipod/minipod/node"
 )
 
@@ -20,9 +23,33 @@ const dialTimeout = 10 * time.Second
 
 // serveOutside connects the network with what is outside: names, and the way out.
 func (d *daemon) serveOutside() error {
-	d.uplink = "none"
-	return d.serveNames()
+	if err := d.serveNames(); err != nil {
+		return err
+	}
+	d.uplink = uplinkNone
+	var tun *os.File
+	err := network.In(d.ns, func() (err error) {
+		tun, err = network.OpenUplink()
+		return err
+	})
+	if err != nil {
+		d.notice(hint.Wrap(fmt.Errorf("containers reach each other, but nothing outside: %w", err), "let users open it: sudo chmod 0666 /dev/net/tun; minipod doctor says how it stays so"))
+		return nil
+	}
+	d.uplink = uplinkGVisor
+	go func() {
+		if err := uplink.Serve(d.ctx, tun, uplink.Options{MTU: network.MTU, Refuse: []netip.Prefix{d.subnet}}); err != nil {
+			d.log(fmt.Errorf("the way out is gone: %w", err))
+		}
+	}()
+	return nil
 }
+
+// What leads out.
+const (
+	uplinkGVisor = "gvisor"
+	uplinkNone   = "none"
+)
 
 // serveNames answers the pods' questions for names, at the gateway's address.
 func (d *daemon) serveNames() error {
