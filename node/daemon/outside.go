@@ -91,7 +91,7 @@ func (d *daemon) serveRedirect() error {
 		if l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(network.Gateway(d.subnet), 0))); err != nil {
 			return err
 		}
-		return uplink.RedirectRules(network.Bridge, d.subnet, l.Addr().(*net.TCPAddr).AddrPort().Port()) //nolint:errcheck,forcetypeassert // of a TCP listener there is no other
+		return uplink.RedirectRules(network.Bridge, d.subnet, l.Addr().(*net.TCPAddr).AddrPort().Port()) //nolint:forcetypeassert // of a TCP listener there is no other
 	})
 	if err != nil {
 		if l != nil {
