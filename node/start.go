@@ -3,7 +3,6 @@ package node
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"strconv"
@@ -81,11 +80,8 @@ func start(dirs state.Dirs, lock *state.Lock) error {
 func findAnchor(dirs state.Dirs) (a Anchor, isNew bool, err error) {
 	file := path.Join(Folder(dirs), anchorName)
 	err = state.ReadJSON(file, &a)
-	switch {
-	case err == nil && a.Alive():
+	if err == nil && a.Alive() {
 		return a, false, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EINVAL):
-		_ = os.Remove(file) // damaged: the anchor that it named can't be found any more
 	}
 	uids, gids, _, err := idmap.ForUser(os.Geteuid(), os.Getegid()) // of too few ids run has warned
 	if err != nil {
