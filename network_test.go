@@ -190,7 +190,10 @@ func TestNetworkDamage(t *testing.T) {
 			return errors.Join(os.WriteFile(filepath.Join(folder, "leases/x.json"), []byte(`{"PID": 1, "Veth": "lo"}`), 0o600),
 				os.WriteFile(filepath.Join(folder, "leases/y.json"), nil, 0o600))
 		},
-		func() error { return os.WriteFile(filepath.Join(folder, "control"), nil, 0o600) },
+		func() error {
+			control := filepath.Join(folder, "control")
+			return errors.Join(os.Remove(control), os.WriteFile(control, nil, 0o600))
+		},
 		func() error { return os.WriteFile(filepath.Join(folder, "told.json"), []byte("[[["), 0o600) },
 		func() error { return os.RemoveAll(folder) },
 	} {
