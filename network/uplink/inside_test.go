@@ -39,7 +39,11 @@ type dialled struct {
 	err  error
 }
 
-const insideRole = "minipod-uplink-test-inside"
+// Roles of other processes of this program.
+const (
+	insideRole = "minipod-uplink-test-inside"
+	serveRole  = "minipod-uplink-test-serve" // serves the device that is descriptor 3, which has host for this host
+)
 
 func TestMain(m *testing.M) {
 	if os.Args[0] == insideRole {
@@ -48,6 +52,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if os.Args[0] == serveRole {
+		err := uplink.Serve(context.Background(), os.NewFile(3, "tun"), uplink.Options{Alias: loopback})
+		fmt.Fprintln(os.Stderr, "serve:", err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
