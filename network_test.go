@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -171,4 +172,44 @@ func TestNetworkKills(t *testing.T) {
 	}
 	m.must("rm", "-f", "stays")
 	eventually(t, "the node has left", 20*time.Second, func() bool { return len(before.more(takeCensus(t))) == 0 })
+}
+
+// What a crash or a person left of the node's files is no reason to stay without a network.
+func TestNetworkDamage(t *testing.T) {
+	m := newNetworkMachine(t)
+	before := takeCensus(t)
+	folder := filepath.Join(dataFolder(m.home), "node")
+	for _, damage := range []func() error{
+		func() error { return os.MkdirAll(filepath.Join(folder, "leases"), 0o700) },
+		func() error { return os.WriteFile(filepath.Join(folder, "anchor.json"), []byte("{"), 0o600) },
+		func() error {
+			return os.WriteFile(filepath.Join(folder, "anchor.json"), []byte(`{"PID": 1, "Birth": 1}`), 0o600)
+		},
+		func() error { return os.WriteFile(filepath.Join(folder, "network.json"), []byte("nonsense"), 0o600) },
+		func() error {
+			return errors.Join(os.WriteFile(filepath.Join(folder, "leases/x.json"), []byte(`{"PID": 1, "Veth": "lo"}`), 0o600),
+				os.WriteFile(filepath.Join(folder, "leases/y.json"), nil, 0o600))
+		},
+		func() error {
+			control := filepath.Join(folder, "control")
+			return errors.Join(os.Remove(control), os.WriteFile(control, nil, 0o600))
+		},
+		func() error { return os.WriteFile(filepath.Join(folder, "told.json"), []byte("[[["), 0o600) },
+		func() error { return os.RemoveAll(folder) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if out := m.must("run", "--rm", alpine(), "ip", "-4", "addr", "show", "eth0"); !strings.Contains(out, "inet 10.") {
+			t.Error(out)
+		}
+		for _, name := range []string{"minipod node", "minipod anchor"} { // so that the next has to look
+			for _, pid := range processes(t, name) {
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+					t.Error(err)
+				}
+			}
+		}
+		eventually(t, "both are gone", 5*time.Second, func() bool { return len(before.more(takeCensus(t))) == 0 })
+	}
 }

@@ -28,14 +28,14 @@ func LastData(conn syscall.Conn) (time.Duration, error) {
 	return time.Duration(min(info.Last_data_recv, info.Last_data_sent)) * time.Millisecond, nil
 }
 
-// ReadReady waits for conn to have something to read and reads it into a buffer that it takes only then, so that thousands
+// ReadReady waits for conn to have something to read and reads up to limit bytes of it into a buffer that it takes only then, so that thousands
 // of silent sockets need no memory of ours. The buffer that it returns is the caller's; those that proved needless it gives
 // back. n is 0 at the end of a stream.
-func ReadReady(conn syscall.RawConn, take func() *[]byte, give func(*[]byte)) (buf *[]byte, n int, err error) {
+func ReadReady(conn syscall.RawConn, limit int, take func() *[]byte, give func(*[]byte)) (buf *[]byte, n int, err error) {
 	var failed error
 	err = conn.Read(func(fd uintptr) bool {
 		buf = take()
-		n, failed = TryRead(fd, *buf)
+		n, failed = TryRead(fd, (*buf)[:min(limit, len(*buf))])
 		if failed == nil {
 			return true
 		}

@@ -97,7 +97,7 @@ func (u *uplink) newEcho(id stack.TransportEndpointID, e echo) *flow {
 	}
 	return track(u, u.echoes, u.pings, e, socket, raw, func(f *flow) {
 		for {
-			_, err := relay.Read(raw, func(data []byte) {
+			_, err := relay.Read(raw, relay.BufferSize, func(data []byte) {
 				if len(data) < header.ICMPv4MinimumSize {
 					return
 				}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -37,7 +39,11 @@ type dialled struct {
 	err  error
 }
 
-const insideRole = "minipod-uplink-test-inside"
+// Roles of other processes of this program.
+const (
+	insideRole = "minipod-uplink-test-inside"
+	serveRole  = "minipod-uplink-test-serve" // serves the device that is descriptor 3, which has host for this host
+)
 
 func TestMain(m *testing.M) {
 	if os.Args[0] == insideRole {
@@ -46,6 +52,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if os.Args[0] == serveRole {
+		err := uplink.Serve(context.Background(), os.NewFile(3, "tun"), uplink.Options{Alias: loopback})
+		fmt.Fprintln(os.Stderr, "serve:", err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
@@ -75,25 +86,40 @@ func inside() error {
 			return err
 		}
 		go func() {
-			c, err := new(net.Dialer).DialContext(context.Background(), network, address)
+			c, err := perform(network, address)
 			var errno syscall.Errno
 			errors.As(err, &errno)
 			if err != nil && errno == 0 {
 				errno = syscall.EIO
 			}
 			var files []*os.File
-			if err == nil {
-				f, err := c.(interface{ File() (*os.File, error) }).File()
+			if f, ok := c.(interface{ File() (*os.File, error) }); ok && err == nil {
+				file, err := f.File()
 				if err != nil {
 					panic(err)
 				}
-				files = append(files, f)
-				defer f.Close()
+				files = append(files, file)
+				defer file.Close()
 				defer c.Close()
 			}
 			socket.Send(fmt.Appendf(nil, "%d %d", id, errno), files...)
 		}()
 	}
+}
+
+// perform dials, or listens at an address, or has what comes from the device redirected to a port.
+func perform(what, address string) (io.Closer, error) {
+	switch what {
+	case "listen":
+		return net.Listen("tcp4", address)
+	case "redirect":
+		var port uint16
+		if _, err := fmt.Sscan(address, &port); err != nil {
+			return nil, err
+		}
+		return nil, uplink.RedirectRules("up0", netip.MustParsePrefix("10.88.0.0/16"), port)
+	}
+	return new(net.Dialer).DialContext(context.Background(), what, address)
 }
 
 func makeTUN() (*os.File, error) {
@@ -206,7 +232,7 @@ func (n *namespace) receive() {
 		d := dialled{}
 		if errno != 0 {
 			d.err = errno
-		} else {
+		} else if len(files) > 0 {
 			d.file = files[0]
 		}
 		n.mu.Lock()
@@ -216,27 +242,33 @@ func (n *namespace) receive() {
 	}
 }
 
-// dial connects from inside.
-func (n *namespace) dial(network, address string) (net.Conn, error) {
+// perform has the other process do something, and returns the socket that came of it, if any.
+func (n *namespace) perform(what, address string) (*os.File, error) {
 	result := make(chan dialled, 1)
 	n.mu.Lock()
 	n.next++
 	id := n.next
 	n.waits[id] = result
 	n.mu.Unlock()
-	if err := n.socket.Send(fmt.Appendf(nil, "%d %s %s", id, network, address)); err != nil {
+	if err := n.socket.Send(fmt.Appendf(nil, "%d %s %s", id, what, address)); err != nil {
 		return nil, err
 	}
 	select {
 	case d := <-result:
-		if d.err != nil {
-			return nil, d.err
-		}
-		defer d.file.Close()
-		return net.FileConn(d.file)
+		return d.file, d.err
 	case <-time.After(time.Minute):
 		return nil, os.ErrDeadlineExceeded
 	}
+}
+
+// dial connects from inside.
+func (n *namespace) dial(network, address string) (net.Conn, error) {
+	f, err := n.perform(network, address)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return net.FileConn(f)
 }
 
 func (n *namespace) mustDial(t testing.TB, network, address string) net.Conn {

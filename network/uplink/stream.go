@@ -141,14 +141,25 @@ func (d *discard) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// down passes on what comes from outside.
+// down passes on what comes from outside. It reads only while the stack takes something, and a quarter of the buffer at most:
+// so much it may have to hold itself, for a pod that does not read.
 func (s *stream) down() error {
 	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
 	s.queue.EventRegister(&entry)
 	defer s.queue.EventUnregister(&entry)
+	limit := int(s.inside.SocketOptions().GetSendBufferSize()) / 4
 	for {
+		if err := s.send(nil, ready); err != nil {
+			return err
+		}
+		var rest []byte
 		var failed error
-		n, err := relay.Read(s.raw, func(data []byte) { failed = s.send(data, ready) })
+		n, err := relay.Read(s.raw, limit, func(data []byte) {
+			var taken int64
+			if taken, failed = s.write(data); int(taken) < len(data) {
+				rest = append(rest, data[taken:]...)
+			}
+		})
 		switch {
 		case err != nil:
 			return err
@@ -158,24 +169,35 @@ func (s *stream) down() error {
 			s.inside.Shutdown(tcpip.ShutdownWrite)
 			return nil
 		}
+		s.touch()
+		if err := s.send(rest, ready); err != nil {
+			return err
+		}
 	}
 }
 
-// send hands data to the stack, as it takes it.
-func (s *stream) send(data []byte, ready <-chan struct{}) error {
-	r := bytes.NewReader(data)
-	for r.Len() > 0 {
-		_, err := s.inside.Write(r, tcpip.WriteOptions{})
-		switch err.(type) {
-		case nil:
-			s.touch()
-		case *tcpip.ErrWouldBlock:
-			<-ready
-		default:
-			return errReset
-		}
+// write hands data to the stack, as far as it takes it.
+func (s *stream) write(data []byte) (int64, error) {
+	n, err := s.inside.Write(bytes.NewReader(data), tcpip.WriteOptions{})
+	if _, full := err.(*tcpip.ErrWouldBlock); err != nil && !full {
+		return n, errReset
 	}
-	return nil
+	return n, nil
+}
+
+// send waits until the stack has taken data, and takes more.
+func (s *stream) send(data []byte, ready <-chan struct{}) error {
+	for {
+		n, err := s.write(data)
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+		if len(data) == 0 && s.inside.Readiness(waiter.WritableEvents) != 0 {
+			return nil
+		}
+		<-ready
+	}
 }
 
 func (s *stream) touch() { s.moved.Store(time.Now().UnixNano()) }

@@ -125,7 +125,7 @@ func track[K comparable](u *uplink, flows *relay.Flows[K], table map[K]*flow, ke
 // answer passes answers back until the flow is closed.
 func (u *uplink) answer(f *flow, id stack.TransportEndpointID) {
 	for {
-		_, err := relay.Read(f.raw, func(data []byte) {
+		_, err := relay.Read(f.raw, relay.BufferSize, func(data []byte) {
 			f.Answer()
 			h := header.UDP(make([]byte, header.UDPMinimumSize))
 			h.Encode(&header.UDPFields{SrcPort: id.LocalPort, DstPort: id.RemotePort, Length: uint16(len(h) + len(data))})

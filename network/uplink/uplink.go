@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/log"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
@@ -103,6 +104,7 @@ func Serve(ctx context.Context, tun *os.File, o Options) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	log.SetLevel(log.Warning) // else gVisor tells of odd packets, which any pod can send
 	l, err := newLink(tun, uint32(o.MTU))
 	if err != nil {
 		return err

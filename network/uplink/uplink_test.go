@@ -20,7 +20,10 @@ import (
 )
 
 // host is what this host's loopback is called inside.
-var host = netip.MustParseAddr("10.0.0.1")
+var (
+	host     = netip.MustParseAddr("10.0.0.1")
+	loopback = map[netip.Addr]netip.Addr{host: netip.MustParseAddr("127.0.0.1")}
+)
 
 // serve runs an uplink for a new namespace until the test ends, and looks that nothing of it stays.
 func serve(tb testing.TB, o uplink.Options) *namespace {
@@ -28,7 +31,7 @@ func serve(tb testing.TB, o uplink.Options) *namespace {
 	n := newNamespace(tb)
 	descriptors, goroutines := stats(tb)
 	if o.Alias == nil {
-		o.Alias = map[netip.Addr]netip.Addr{host: netip.MustParseAddr("127.0.0.1")}
+		o.Alias = loopback
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -326,5 +329,46 @@ func TestDeviceGone(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("Serve goes on without a device")
+	}
+}
+
+// TestPing: an echo comes back with the pod's identifier, from who was asked, and none from who does not exist.
+func TestPing(t *testing.T) {
+	socket, err := linux.PingSocket([4]byte{127, 0, 0, 1})
+	if errors.Is(err, syscall.EACCES) {
+		t.Skip("net.ipv4.ping_group_range does not let us ping")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	socket.Close()
+	n := serve(t, uplink.Options{})
+	c := n.mustDial(t, "ip4:icmp", host.String())
+	for sequence := range byte(3) {
+		request := append([]byte{8, 0, 0, 0, 0xab, 0xcd, 0, sequence}, "ping from a pod"...)
+		sum := uint32(0)
+		for i := 0; i < len(request); i += 2 {
+			sum += uint32(request[i]) << 8
+			if i+1 < len(request) {
+				sum += uint32(request[i+1])
+			}
+		}
+		sum = ^(sum&0xffff + sum>>16)
+		request[2], request[3] = byte(sum>>8), byte(sum)
+		if _, err := c.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(3 * time.Second))
+		buf := make([]byte, 1500)
+		length, err := c.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := buf[:length]
+		if answer[0]>>4 == 4 { // a raw socket shows the IP header, too
+			answer = answer[20:]
+		}
+		if answer[0] != 0 || !bytes.Equal(answer[4:], request[4:]) {
+			t.Errorf("%x is answered by %x", request, answer)
+		}
 	}
 }
