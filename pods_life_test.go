@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -249,3 +250,54 @@ func TestPodSecurity(t *testing.T) {
 	q := m.pod("host", pod.Spec{HostPID: true, Containers: []pod.Container{shell("a", forever)}})
 	q.event("FailedCreatePodSandBox", "hostPID")
 }
+
+// TestPodNetwork asks a pod by its network, and replaces one image without touching the rest.
+func TestPodNetwork(t *testing.T) {
+	m := newMachine(t)
+	m.must("pull", alpine())
+	m.must("pull", busybox())
+	web := shell("web", "mkdir /w; echo hi >/w/index.html; httpd -f -p 8080 -h /w")
+	web.Image = busybox()
+	web.Ports = []pod.ContainerPort{{Name: "http", ContainerPort: 8080}}
+	web.ReadinessProbe = &pod.Probe{Handler: pod.Handler{HTTPGet: &pod.HTTPGet{Path: "/index.html", Port: pod.Port{Name: "http"}}}, PeriodSeconds: 1}
+	web.LivenessProbe = &pod.Probe{Handler: pod.Handler{TCPSocket: &pod.TCPSocket{Port: pod.Port{Number: 8080}}}, PeriodSeconds: 1}
+	lost := shell("lost", forever)
+	lost.ReadinessProbe = &pod.Probe{Handler: pod.Handler{HTTPGet: &pod.HTTPGet{Path: "/none", Port: pod.Port{Number: 8080}}}, PeriodSeconds: 1}
+	spec := pod.Spec{Containers: []pod.Container{web, lost}}
+	p := m.pod("net", spec)
+	s := p.await("web is ready", func(s *pod.Status) bool { return s.ContainerStatuses[0].Ready })
+	if !strings.HasPrefix(s.PodIP, "10.") || s.ContainerStatuses[1].Ready {
+		t.Errorf("%+v", s)
+	}
+	p.event("Unhealthy", "spec.containers{lost}", "Readiness probe failed: HTTP probe failed with statuscode: 404")
+	if got := p.exec("lost", "grep -w net /etc/hosts; wget -qO- localhost:8080"); got != s.PodIP+"\tnet\nhi" {
+		t.Errorf("%q", got)
+	}
+	other := m.pod("other", pod.Spec{Containers: []pod.Container{shell("a", forever)}})
+	other.ready()
+	if got := other.exec("a", "wget -T 5 -qO- "+s.PodIP+":8080"); got != "hi" {
+		t.Errorf("from another pod: %q", got)
+	}
+	first := p.id("web")
+	spec.Containers[1].Image = busybox()
+	m.podctl("change", "net", m.podFile("net", spec))
+	p.await("replaced", func(s *pod.Status) bool {
+		c := s.ContainerStatuses[1]
+		return c.RestartCount == 1 && c.State.Running != nil && c.Image == busybox()
+	})
+	p.event("Killing", "Container lost definition changed, will be restarted")
+	if p.id("web") != first || p.status().ContainerStatuses[0].RestartCount != 0 {
+		t.Error("the other one was touched")
+	}
+	host := m.pod("hostnet", pod.Spec{HostNetwork: true, Containers: []pod.Container{shell("a", forever)}})
+	host.ready()
+	mine, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := host.exec("a", "readlink /proc/self/ns/net"); got != mine {
+		t.Errorf("%s is not the host's %s", got, mine)
+	}
+}
+
+func busybox() string { return os.Getenv("MINIPOD_REGISTRY") + "/library/busybox" }
