@@ -10,6 +10,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/internal/wire"
+	"codeberg.org/minipod/minipod/reaper"
 )
 
 // Options say how to fork a sandbox, and how to start it then.
@@ -130,6 +131,7 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	}
 	prog.CloseFrom(len(files)) // what our caller left open is not for PID 1 either
 	prog.DefaultSignals()
+	prog.BlockSignals(reaper.JobControl())
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
 	argv := []string{"minipod", Role, o.Name}
 	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open
