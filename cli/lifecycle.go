@@ -69,11 +69,16 @@ func (a *app) createVerb() *urfave.Command {
 	return &urfave.Command{
 		Name: "create", Usage: "Make a container and do not start it", ArgsUsage: "IMAGE [COMMAND] [ARGUMENT...]", Category: groupContainers,
 		Description:     "It takes the flags of run, and prints the container's id.\n\n" + examples("minipod create --name web --restart always nginx"),
-		SkipFlagParsing: true, Flags: shownFlags(flags.RunFlags()),
+		SkipFlagParsing: true, Flags: shownFlags(slices.DeleteFunc(flags.RunFlags(), isOfStart)),
 		Action: a.tableVerb(func(args []string) error { _, err := flags.ParseRun(args); return err }, func(args []string) (int, error) {
 			return run.Create(args, &run.Parts{Compile: compileSeccomp})
 		}),
 	}
+}
+
+// isOfStart tells which of run's flags are about the start, and so not create's.
+func isOfStart(f flags.Flag) bool {
+	return slices.Contains([]string{"detach", "explain", "sig-proxy", "step"}, f.Name)
 }
 
 func (a *app) execVerb() *urfave.Command {
