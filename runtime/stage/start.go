@@ -37,8 +37,8 @@ type Sandbox struct {
 
 	Namespaces uintptr // as it was forked
 
-	pidNamespace *os.File // another's, which the command is in and the sandbox is not; nil: its own
-	mounts       *os.File // its mount namespace, where pidNamespace is another's
+	pidNamespace *os.File                 // another's, which the command is in and the sandbox is not; nil: its own
+	rest         [len(restKinds)]*os.File // what its processes are found by, where pidNamespace is another's
 
 	child    *linux.Child
 	executes bool // it is known to execute us: it was forked into namespaces that there were
