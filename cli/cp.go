@@ -97,7 +97,7 @@ func (a *app) copyOut(ctx context.Context, r runtime.Record, path, local string,
 		return 0, err
 	}
 	defer null.Close()
-	other := a.startOther(ctx, r, copyOrder{Out: true, Container: r.Name, Path: path, Follow: follow}, null, theirs)
+	other := a.startOther(ctx, r, copyOrder{Out: true, Container: r.Name, Path: []byte(path), Follow: follow}, null, theirs)
 	pipe := &countingReader{r: ours}
 	err = receiveLocal(ctx, bufio.NewReaderSize(pipe, 256<<10), local, a.out)
 	ours.Close() // whatever it still wants to write: it ends now
@@ -129,7 +129,7 @@ func (a *app) copyIn(ctx context.Context, r runtime.Record, local, path string, 
 	if err != nil {
 		return 0, err
 	}
-	other := a.startOther(ctx, r, copyOrder{Container: r.Name, Path: path, Archive: archive}, theirs, os.Stderr)
+	other := a.startOther(ctx, r, copyOrder{Container: r.Name, Path: []byte(path), Archive: archive}, theirs, os.Stderr)
 	pipe := &countingWriter{w: ours}
 	err = sendLocal(ctx, pipe, local, a.in, follow)
 	ours.Close()

@@ -6,6 +6,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"codeberg.org/minipod/minipod/events"
+	"codeberg.org/minipod/minipod/internal/hint"
 )
 
 func (a *app) eventsVerb() *urfave.Command {
@@ -57,7 +58,7 @@ func (a *app) events(c *urfave.Context) error {
 		}
 		t, err := parseTemplate(format)
 		if err != nil {
-			return err
+			return hint.Exit(err, exitTemplate)
 		}
 		show = func(e events.Event) error { return execute(a.out, t, e) }
 	}

@@ -71,7 +71,9 @@ func writeFlags() []urfave.Flag {
 }
 
 // createTable are docker's flags of create, and those of kubectl's form.
-func createTable() []flags.Flag { return append(flags.RunFlags(), flagTable(createFlags())...) }
+func createTable() []flags.Flag {
+	return append(slices.DeleteFunc(flags.RunFlags(), isOfStart), flagTable(createFlags())...)
+}
 
 func createFlags() []urfave.Flag {
 	return append(manifestFlags("make what is in the manifest: a `FILE`, all files of a folder, or - for standard input"), writeFlags()...)

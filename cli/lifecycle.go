@@ -77,6 +77,11 @@ func (a *app) createVerb() *urfave.Command {
 	}
 }
 
+// isOfStart tells which of run's flags are about the start, and so not create's.
+func isOfStart(f flags.Flag) bool {
+	return slices.Contains([]string{"detach", "explain", "sig-proxy", "step"}, f.Name)
+}
+
 func (a *app) execVerb() *urfave.Command {
 	return &urfave.Command{
 		Name: "exec", Usage: "Run a command in a running container", ArgsUsage: "CONTAINER COMMAND [ARGUMENT...]    or    POD -- COMMAND...", Category: groupContainers,

@@ -66,7 +66,7 @@ func (a *app) logs(c *urfave.Context) error {
 	}
 	if lines := c.String("tail"); lines != "all" {
 		if o.Tail, err = strconv.Atoi(lines); err != nil {
-			return badUsage(fmt.Errorf("invalid value %q for --tail", lines), "write a number of lines, or all")
+			return hint.Wrap(fmt.Errorf("invalid value %q for --tail", lines), "write a number of lines, or all")
 		}
 	}
 	r, err := runtime.Find(a.dirs, c.Args().First())

@@ -11,6 +11,7 @@ import (
 
 	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/cli/run"
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/supervisor"
 	"codeberg.org/minipod/minipod/volume"
@@ -201,8 +202,20 @@ func (a *app) rm(c *urfave.Context) error {
 	})
 }
 
+// tellKilled appends to the events what docker does when it kills a container.
+func (a *app) tellKilled(r *runtime.Record) {
+	log := events.Open(a.dirs)
+	for _, happened := range []struct{ action, key, value string }{{"kill", "signal", "9"}, {"die", "exitCode", "137"}} {
+		e := events.Container(happened.action, r.ID, runtime.NameOf(*r), r.Image, r.Labels, map[string]string{happened.key: happened.value})
+		if err := log.Append(e); err != nil {
+			a.warn(err)
+		}
+	}
+}
+
 func (a *app) removeContainer(r runtime.Record, force, volumes bool) error {
-	if force && r.Status != runtime.StatusExited {
+	kill := force && r.Status != runtime.StatusExited
+	if kill {
 		if err := supervisor.Kill(a.dirs, r); err != nil {
 			return fmt.Errorf("kill container %s: %w", r.Name, err)
 		}
@@ -216,6 +229,9 @@ func (a *app) removeContainer(r runtime.Record, force, volumes bool) error {
 	}
 	if err != nil {
 		return err
+	}
+	if kill && (held.Status == runtime.StatusRunning || held.Status == runtime.StatusPaused) { // its supervisor, which was killed, too, did not come to tell of it
+		a.tellKilled(&held.Record)
 	}
 	if err := held.Delete(a.removeTree); err != nil {
 		return errors.Join(fmt.Errorf("remove container %s: %w", r.Name, err), held.Close())

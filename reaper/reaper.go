@@ -12,10 +12,16 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
 )
+
+// JobControl are the signals that must be blocked in every thread of ours, which only who executes us can see to: see the package stage.
+// os/signal may hand out a SIGCONT before the SIGTSTP that came earlier, and the command would stay stopped for ever. The kernel keeps
+// the later one alone (man 7 signal), where the earlier was not taken yet; so these two are taken from the kernel.
+func JobControl() linux.SignalSet { return linux.Signals(syscall.SIGTSTP, syscall.SIGCONT) }
 
 // A Reaper is made (by Listen) before anybody is told of its main child, so that no signal falls in between.
 type Reaper struct {
@@ -27,6 +33,7 @@ type Reaper struct {
 func Listen() *Reaper {
 	r := &Reaper{signals: make(chan os.Signal, 64)}
 	usual, _ := linux.Forwardable()
+	usual = slices.DeleteFunc(usual, func(s os.Signal) bool { return s == syscall.SIGTSTP || s == syscall.SIGCONT })
 	signal.Notify(r.signals, usual...)
 	return r
 }
@@ -73,14 +80,20 @@ func (r *Reaper) Run(child int) (status int) {
 			syscall.SIGSYS, syscall.SIGSTKFLT)
 		for s := range r.signals {
 			if number, ok := s.(syscall.Signal); ok {
-				if number == syscall.SIGTSTP { // the child leads a session, so its process group is orphaned: there SIGTSTP stops nobody
-					number = syscall.SIGSTOP
-				}
 				if number == r.deadly {
 					number = syscall.SIGKILL
 				}
 				_ = syscall.Kill(child, number) // ESRCH: it has just ended, and so do we
 			}
+		}
+	}()
+	go func() {
+		for {
+			number := linux.WaitSignal(JobControl())
+			if number == syscall.SIGTSTP { // the child leads a session, so its process group is orphaned: there SIGTSTP stops nobody
+				number = syscall.SIGSTOP
+			}
+			_ = syscall.Kill(child, number)
 		}
 	}()
 	for {

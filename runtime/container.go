@@ -108,7 +108,7 @@ func Create(dirs state.Dirs, r Record) (*Container, error) {
 	if c.lock, err = state.LockFile(filepath.Join(c.Dir, "lock")); err != nil {
 		return nil, errors.Join(fmt.Errorf("create a container: %w", err), os.RemoveAll(c.Dir))
 	}
-	if err := c.takeName(); err != nil {
+	if err := c.takeName(c.freeName); err != nil {
 		return nil, errors.Join(err, c.lock.Unlock(), os.RemoveAll(c.Dir))
 	}
 	if err := c.Save(); err != nil {
@@ -137,63 +137,6 @@ func makeFolders(dirs state.Dirs) error {
 	return nil
 }
 
-// NameOf returns the container's name, which follows from its ID where the user gave none.
-func NameOf(r Record) string {
-	if r.Name != "" {
-		return r.Name
-	}
-	return "mp-" + r.ID[:8]
-}
-
-// takeName makes the link that is the name. One whose container is gone is nobody's.
-func (c *Container) takeName() error {
-	link := c.nameLink()
-	for {
-		err := os.Symlink(c.ID, link)
-		if !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		owner, err := os.Readlink(link)
-		if errors.Is(err, fs.ErrNotExist) { // its container was removed just now
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if c.exists(owner) {
-			return hint.Wrap(fmt.Errorf("%w: %q is container %s", ErrNameTaken, c.Name, owner[:min(12, len(owner))]),
-				fmt.Sprintf("remove that one (minipod rm %s) or choose another name", c.Name))
-		}
-		if err := c.freeName(link); err != nil {
-			return err
-		}
-	}
-}
-
-func (c *Container) exists(id string) bool {
-	_, err := os.Lstat(filepath.Join(c.dirs.Containers(), id))
-	return err == nil
-}
-
-// freeName removes the link of a container that is gone. The lock is for those who want the same name: without it one could
-// remove the link that another has just made.
-func (c *Container) freeName(link string) error {
-	lock, err := state.LockFile(filepath.Join(filepath.Dir(link), ".lock"))
-	if err != nil {
-		return err
-	}
-	owner, err := os.Readlink(link)
-	if err == nil && !c.exists(owner) {
-		err = os.Remove(link)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return errors.Join(err, lock.Remove())
-}
-
-func (c *Container) nameLink() string { return filepath.Join(c.dirs.Containers(), ".names", c.Name) }
-
 // Save writes the record: whole or not at all. It is not synced to disk: what a power cut could take from it is the
 // state of a container that the power cut has ended.
 func (c *Container) Save() error {
@@ -213,24 +156,6 @@ func (c *Container) replace(name string, data []byte) error {
 		return err
 	}
 	return os.Rename(temp, filepath.Join(c.Dir, name))
-}
-
-// Rename gives the container another name. It holds, by the caller's lock, or is nobody's to rename.
-func (c *Container) Rename(name string) error {
-	if name == "" || name == "." || name == ".." || name == ".lock" || filepath.Base(name) != name {
-		return fmt.Errorf("%q is no name for a container", name)
-	}
-	old := *c
-	c.Name = name
-	if err := c.takeName(); err != nil {
-		c.Name = old.Name
-		return err
-	}
-	if err := c.Save(); err != nil {
-		c.Name = old.Name
-		return errors.Join(err, os.Remove(filepath.Join(c.dirs.Containers(), ".names", name)))
-	}
-	return os.Remove(old.nameLink())
 }
 
 // Lock is what says that the container is supervised. A supervisor inherits it: see Inherit.
@@ -477,57 +402,3 @@ func settle(dirs state.Dirs, r Record, bury func(Record) error) error {
 
 // killedSupervisor is the Error of a container that nobody saw end.
 const killedSupervisor = "its supervisor was killed, and the kernel killed its processes"
-
-// removeNames removes the links whose containers are gone. Nobody makes one meanwhile: the caller holds the lock.
-func removeNames(dirs state.Dirs) error {
-	names := filepath.Join(dirs.Containers(), ".names")
-	entries, err := os.ReadDir(names)
-	for _, e := range entries {
-		link := filepath.Join(names, e.Name())
-		owner, e := os.Readlink(link)
-		if e != nil {
-			continue // its container removed it just now
-		}
-		if _, e := os.Lstat(filepath.Join(dirs.Containers(), owner)); !errors.Is(e, fs.ErrNotExist) {
-			continue
-		}
-		if e := os.Remove(link); !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, e)
-		}
-	}
-	return err
-}
-
-// A fate is what Sweep does to a container.
-type fate int
-
-const (
-	cared     fate = iota // somebody holds it, or it ended in order
-	abandoned             // nobody holds it, and nobody wants it
-	orphaned              // it is to stay, and its end is not written down
-)
-
-func look(dir string) (fate, Record) {
-	var r Record
-	lock, err := state.TryLockThere(filepath.Join(dir, "lock"))
-	switch {
-	case err == nil:
-		defer lock.Unlock()
-	case errors.Is(err, fs.ErrNotExist): // not whole yet, or half removed, whatever is there still
-		return abandoned, r
-	default:
-		return cared, r
-	}
-	err = state.ReadJSON(filepath.Join(dir, "record.json"), &r)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return abandoned, r
-	case err != nil || r.Version != 1:
-		return cared, r
-	case r.Status == StatusCreated && !r.Ready, r.Remove && r.Status != StatusCreated:
-		return abandoned, r
-	case r.Live():
-		return orphaned, r
-	}
-	return cared, r
-}

@@ -83,12 +83,15 @@ func (r *run) refuseSilence() error {
 	if r.Step {
 		flag = "--step"
 	}
+	told := r.Explain != "" || r.Step
 	switch {
-	case r.Explain == "" && !r.Step:
-		return nil
-	case r.create:
+	case r.create && told:
 		return hint.Wrap(fmt.Errorf("%s: create starts nothing whose steps there were to see", flag), "minipod run "+flag+" makes a container and starts it")
-	case r.Detach:
+	case r.create && r.Detach:
+		return hint.Wrap(errors.New("--detach: create starts nothing that could go on in the background"), "minipod run --detach makes a container and starts it; minipod start starts one that create made")
+	case r.create && !r.SigProxy:
+		return hint.Wrap(errors.New("--sig-proxy: create starts nothing that signals could be handed on to"), "minipod start --attach --sig-proxy=false starts one that create made")
+	case r.Detach && told:
 		return hint.Wrap(fmt.Errorf("%s and --detach: what starts the container in the background has no terminal to tell of it", flag), "leave --detach out")
 	}
 	return nil

@@ -218,8 +218,7 @@ func (p *Program) CloseFrom(first int) {
 // DefaultSignals lets every signal have its default effect, and blocks none: what our caller ignored (a script's background
 // jobs ignore SIGINT, nohup's SIGHUP) is no choice of the program's.
 func (p *Program) DefaultSignals() {
-	none := new(uint64)
-	p.add("rt_sigprocmask(SIG_SETMASK, none)", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, pin(p, none), 0, 8)
+	p.BlockSignals(0)
 	action := new([4]uint64) // struct sigaction of the kernel, at most 32 bytes: all zero is SIG_DFL
 	address := pin(p, action)
 	for s := syscall.Signal(1); s <= 64; s++ {

@@ -39,7 +39,7 @@ type sandbox struct {
 	search   []string     // instead of command, from outside: the files to try
 	uid, gid uint32
 	groups   []uint32
-	mounts   string // its mount namespace, by the text of /proc/self/ns/mnt, where it shares a pid namespace
+	rest     []string // its restKinds of namespaces, by the texts of their links in /proc, where it shares a pid namespace
 
 	gateIn, gateOut *os.File // see confine.go
 }
@@ -143,13 +143,13 @@ func (s *sandbox) run() (name string, err error) {
 	if err != nil {
 		return s.blame(payload, err)
 	}
-	mounts := s.mounts
+	rest := s.rest
 	if err := s.settle(); err != nil {
 		return "exec", err
 	}
 	status := signals.Run(child.PID)
-	if mounts != "" {
-		endRest(mounts)
+	if len(rest) > 0 {
+		endRest(rest)
 	}
 	os.Exit(status)
 	return "", nil

@@ -10,6 +10,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/internal/wire"
+	"codeberg.org/minipod/minipod/reaper"
 )
 
 // Options say how to fork a sandbox, and how to start it then.
@@ -39,8 +40,8 @@ type Sandbox struct {
 
 	Namespaces uintptr // as it was forked
 
-	pidNamespace *os.File // another's, which the command is in and the sandbox is not; nil: its own
-	mounts       *os.File // its mount namespace, where pidNamespace is another's
+	pidNamespace *os.File                 // another's, which the command is in and the sandbox is not; nil: its own
+	rest         [len(restKinds)]*os.File // what its processes are found by, where pidNamespace is another's
 
 	child    *linux.Child
 	executes bool // it is known to execute us: it was forked into namespaces that there were
@@ -140,6 +141,7 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	}
 	prog.CloseFrom(len(files)) // what our caller left open is not for PID 1 either
 	prog.DefaultSignals()
+	prog.BlockSignals(reaper.JobControl())
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
 	argv := []string{"minipod", Role, o.Name}
 	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open

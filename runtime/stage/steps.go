@@ -63,10 +63,14 @@ func (s *sandbox) becomeRoot() error {
 	return s.send(message{Kind: "alive"})
 }
 
-func (s *sandbox) privateMounts() (err error) {
+func (s *sandbox) privateMounts() error {
 	if s.plan.sharesPIDs() { // while we still see the /proc that shows us
-		if s.mounts, err = os.Readlink("/proc/self/ns/mnt"); err != nil {
-			return err
+		for _, kind := range restKinds {
+			text, err := os.Readlink("/proc/self/ns/" + kind)
+			if err != nil {
+				return err
+			}
+			s.rest = append(s.rest, text)
 		}
 	}
 	return s.root.MakePrivate()

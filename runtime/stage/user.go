@@ -157,7 +157,7 @@ func eachEntry(open opener, name string, fields int, visit func([]string) bool) 
 		return nil
 	}
 	if err != nil {
-		return err
+		return hint.Wrap(err, adviceEntries)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -165,7 +165,7 @@ func eachEntry(open opener, name string, fields int, visit func([]string) bool) 
 		err = fmt.Errorf("%s is not a file", name)
 	}
 	if err != nil {
-		return err
+		return hint.Wrap(err, adviceEntries)
 	}
 	lines := bufio.NewReaderSize(io.LimitReader(f, 4<<20), 4096)
 	for {
@@ -177,7 +177,9 @@ func eachEntry(open opener, name string, fields int, visit func([]string) bool) 
 			return nil
 		}
 		if err != nil {
-			return err
+			return hint.Wrap(fmt.Errorf("read %s: %w", name, err), adviceEntries)
 		}
 	}
 }
+
+const adviceEntries = "the image, or what ran in the container, made it so: make another container, from another image in the first case; minipod cp still reads the files of this one"
