@@ -85,3 +85,48 @@ func pollIn(fd int) bool {
 		}
 	}
 }
+
+// NewSocket makes an IPv4 socket, for TCP or UDP, in this thread's network namespace. It waits in Go's poller.
+func NewSocket(udp bool) (*os.File, error) {
+	kind := unix.SOCK_STREAM
+	if udp {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "socket"), nil
+}
+
+// ConnectSocket connects a socket of NewSocket's, and waits until it is; SetWriteDeadline says how long.
+func ConnectSocket(socket *os.File, address [4]byte, port uint16) error {
+	conn, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	called := false
+	var failed error
+	err = conn.Write(func(fd uintptr) bool {
+		if !called {
+			called = true
+			failed = unix.Connect(int(fd), &unix.SockaddrInet4{Addr: address, Port: int(port)})
+			// Interrupted it goes on all the same (connect(2)).
+			return !errors.Is(failed, unix.EINPROGRESS) && !errors.Is(failed, unix.EINTR)
+		}
+		var number int
+		if number, failed = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); failed == nil && number != 0 {
+			failed = unix.Errno(number)
+		}
+		if failed == nil { // the poller may have woken us for nothing
+			if _, err := unix.Getpeername(int(fd)); errors.Is(err, unix.ENOTCONN) {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}

@@ -215,12 +215,12 @@ func (d *daemon) reverse(address, _ netip.Addr) ([]string, bool) {
 }
 
 // pass passes on what comes to a published port, until ctx ends. The socket is closed afterwards.
-func (d *daemon) pass(ctx context.Context, a *attached, s *socket, p node.Port) {
+func (d *daemon) pass(ctx context.Context, a *attached, inside *insider, s *socket, p node.Port) {
 	to := netip.AddrPortFrom(a.address, p.ContainerPort)
 	o := port.Options{
 		PacketConn: s.datagram, Log: func(err error) { d.log(fmt.Errorf("%s: %w", a.Name, err)) },
 		Dial: func(ctx context.Context, protocol string, _ netip.AddrPort) (net.Conn, error) {
-			return a.dial(ctx, protocol, to)
+			return inside.dial(ctx, protocol, to)
 		},
 	}
 	if s.stream != nil { // else it would be an interface that holds nil, and is not nil

@@ -39,6 +39,10 @@ func (d *daemon) openPorts(a *attached) error {
 	if len(ports) == 0 {
 		return nil
 	}
+	inside, err := goInside(a.ns)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(d.ctx)
 	var sockets []*socket
 	var got []node.Port
@@ -49,6 +53,7 @@ func (d *daemon) openPorts(a *attached) error {
 			for _, s := range sockets {
 				s.close()
 			}
+			inside.end()
 			return err
 		}
 		p.HostPort = number
@@ -62,7 +67,7 @@ func (d *daemon) openPorts(a *attached) error {
 	running := make(chan struct{})
 	for i, s := range sockets {
 		go func() {
-			d.pass(ctx, a, s, got[i])
+			d.pass(ctx, a, inside, s, got[i])
 			running <- struct{}{}
 		}()
 	}
@@ -70,6 +75,7 @@ func (d *daemon) openPorts(a *attached) error {
 		for range sockets {
 			<-running
 		}
+		inside.end()
 		close(closed)
 	}()
 	return nil
