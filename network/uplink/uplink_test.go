@@ -377,8 +377,8 @@ func TestPing(t *testing.T) {
 // TestStalled: pods that read nothing of what is sent to them, and servers that read nothing of what pods send, hold what fits
 // the buffers; it is gone with them.
 func TestStalled(t *testing.T) {
-	const connections = 100
-	much := make([]byte, 16<<20) // most of it finds no room
+	const connections = 40
+	much := make([]byte, 8<<20) // most of it finds no room
 	release := make(chan struct{})
 	address := listen(t, func(c *net.TCPConn) {
 		c.SetWriteDeadline(time.Now().Add(time.Second))
@@ -403,7 +403,7 @@ func TestStalled(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	held := (int64(after.HeapInuse) - int64(before.HeapInuse)) >> 20
-	if held > 200 {
+	if held > 100 {
 		t.Errorf("%d MB are held for %d stalled connections", held, connections)
 	}
 	t.Logf("%d MB for %d stalled connections", held, connections)
