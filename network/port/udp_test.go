@@ -71,8 +71,12 @@ func ask(t *testing.T, c net.Conn, question string) (answer string) {
 			t.Fatal(err)
 		}
 		c.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
-		for n, err := 0, error(nil); err == nil; {
-			if n, err = c.Read(buf); err == nil && strings.HasPrefix(string(buf[:n]), question+" ") {
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				break
+			}
+			if strings.HasPrefix(string(buf[:n]), question+" ") {
 				return string(buf[:n])
 			}
 		}

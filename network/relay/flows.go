@@ -14,10 +14,14 @@ const (
 	Answered   = 2 * time.Minute
 )
 
+// sample is among how many, which Go's order of maps draws, the oldest is looked for: a flood shall not make us look at all
+// of them for each datagram.
+const sample = 16
+
 // Flows are conversations in datagrams, each with a socket of its own, which is closed after a silence: nothing else ends
-// such a conversation. There are never more than so many. When all are taken, a new one takes the place of the one that was
-// silent for longest among those that nobody ever answered (of its own source's where that source has too many), as
-// conntrack's early drop does: a flood of questions costs no answered conversation.
+// such a conversation. There are never more than so many. When all are taken, a new one takes the place of one that was silent
+// for long among those that nobody ever answered (of its own source's where that source has too many), as conntrack's early
+// drop does: a flood of questions costs no answered conversation.
 type Flows[K comparable] struct {
 	max, each            int
 	source               func(K) netip.Addr
@@ -67,12 +71,16 @@ func (f *Flows[K]) room(key K) bool {
 	}
 	var oldest K
 	var victim *Flow
+	seen := 0
 	for k, flow := range f.flows {
 		if flow.answered.Load() || crowded && f.source(k) != source {
 			continue
 		}
 		if victim == nil || flow.used.Load() < victim.used.Load() {
 			oldest, victim = k, flow
+		}
+		if seen++; seen == sample {
+			break
 		}
 	}
 	if victim == nil {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -371,4 +372,39 @@ func TestPing(t *testing.T) {
 			t.Errorf("%x is answered by %x", request, answer)
 		}
 	}
+}
+
+// TestStalled: pods that read nothing of what is sent to them, and servers that read nothing of what pods send, hold what fits
+// the buffers; it is gone with them.
+func TestStalled(t *testing.T) {
+	const connections = 40
+	much := make([]byte, 8<<20) // most of it finds no room
+	release := make(chan struct{})
+	address := listen(t, func(c *net.TCPConn) {
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		c.Write(much)
+		<-release
+	})
+	n := serve(t, uplink.Options{})
+	t.Cleanup(func() { close(release) })
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var sending sync.WaitGroup
+	for range connections {
+		c := n.mustDial(t, "tcp4", address)
+		sending.Go(func() {
+			c.SetWriteDeadline(time.Now().Add(time.Second))
+			c.Write(much)
+		})
+	}
+	sending.Wait()
+	time.Sleep(200 * time.Millisecond)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	held := (int64(after.HeapInuse) - int64(before.HeapInuse)) >> 20
+	if held > 100 {
+		t.Errorf("%d MB are held for %d stalled connections", held, connections)
+	}
+	t.Logf("%d MB for %d stalled connections", held, connections)
 }
