@@ -18,7 +18,7 @@ const module = "codeberg.org/minipod/minipod"
 // millisecond of theirs is a millisecond of every container's start.
 var runPath = []string{
 	"cli/flags", "cli/run", "config", "events", "image/layer", "image/reference", "image/store", "internal/dbus", "internal/hint", "internal/jsonl",
-	"internal/linux", "internal/nearest", "internal/wire", "kube/event", "kube/store", "logs", "pod", "pod/volume", "reaper", "rootfs", "runtime", "runtime/caps", "runtime/cgroup", "runtime/idmap",
+	"internal/linux", "internal/nearest", "internal/wire", "kube/event", "kube/store", "logs", "node", "pod", "pod/volume", "reaper", "rootfs", "runtime", "runtime/caps", "runtime/cgroup", "runtime/idmap",
 	"runtime/seccomp/cache", "runtime/spec", "runtime/stage", "runtime/userns", "state", "supervisor", "volume",
 }
 
@@ -40,7 +40,7 @@ var importRules = []importRule{
 		[]string{
 			"net", "net/http", "crypto/tls", "regexp", "text/template", "html/template", "github.com/google/go-containerregistry/",
 			"github.com/urfave/", "github.com/moby/profiles/", "github.com/elastic/", "github.com/klauspost/", "sigs.k8s.io/",
-			"github.com/miekg/", "gvisor.dev/", "github.com/google/nftables",
+			"github.com/miekg/", "gvisor.dev/", "github.com/google/nftables", "github.com/vishvananda/",
 		},
 		"it is linked before main in `minipod run`, where each package's initialisation is weighed",
 	},

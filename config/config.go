@@ -52,6 +52,7 @@ type Storage struct {
 // Network is the pods' network.
 type Network struct {
 	Default string `json:"default"` // what a container has that asks for nothing: pod, none or host
+	Uplink  string `json:"uplink"`  // what leads out: auto, gvisor (/dev/net/tun), redirect (TCP alone) or none
 	Subnet  string `json:"subnet"`  // their addresses; "": 10.88.0.0/16, or another where the host has that one
 }
 
@@ -65,7 +66,7 @@ func Default() *Config {
 		Registries:  map[string]Registry{},
 		Pull:        Pull{Downloads: 3},
 		Storage:     Storage{Driver: "auto", MaxLayerSize: 32 << 30},
-		Network:     Network{Default: "pod"},
+		Network:     Network{Default: "pod", Uplink: "auto"},
 	}
 }
 
@@ -146,6 +147,9 @@ func (c *Config) check() error {
 	}
 	if d := c.Network.Default; d != "pod" && d != "none" && d != "host" {
 		return fmt.Errorf("network.default: %q is none of pod, none, host", d)
+	}
+	if u := c.Network.Uplink; u != "auto" && u != "gvisor" && u != "redirect" && u != "none" {
+		return fmt.Errorf("network.uplink: %q is none of auto, gvisor, redirect, none", u)
 	}
 	if s := c.Network.Subnet; s != "" && !isSubnet(s) {
 		return fmt.Errorf("network.subnet: %q is no IPv4 subnet such as 10.88.0.0/16", s)

@@ -30,7 +30,12 @@ const (
 func In(ns *os.File, do func() error) error {
 	failed := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is thrown away
+		runtime.LockOSThread()    // and never unlocked: the thread is thrown away
+		if linux.OnMainThread() { // but this one can't be: parked, it would keep the namespace, and /proc/PID/ns/net would show it
+			failed <- In(ns, do) // while we hold it, the next goroutine gets another
+			runtime.UnlockOSThread()
+			return
+		}
 		err := linux.JoinNetwork(ns)
 		if err == nil {
 			err = do()

@@ -3,15 +3,17 @@ package node
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/runtime/cgroup"
 	"codeberg.org/minipod/minipod/runtime/idmap"
 	"codeberg.org/minipod/minipod/runtime/stage"
+	"codeberg.org/minipod/minipod/runtime/userns"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -65,7 +67,7 @@ func start(dirs state.Dirs, lock *state.Lock) error {
 	if err != nil {
 		return err
 	}
-	err = startNode(dirs, anchor, lock)
+	err = startNode(dirs, anchor, isNew, lock)
 	if err != nil && isNew { // nobody lives in it
 		if e := linux.KillProcess(anchor.PID, anchor.Birth, syscall.SIGKILL); !errors.Is(e, syscall.ESRCH) {
 			err = errors.Join(err, e)
@@ -78,17 +80,18 @@ func start(dirs state.Dirs, lock *state.Lock) error {
 func findAnchor(dirs state.Dirs) (a Anchor, isNew bool, err error) {
 	file := path.Join(Folder(dirs), anchorName)
 	err = state.ReadJSON(file, &a)
-	switch {
-	case err == nil && a.Alive():
+	if err == nil && a.Alive() {
 		return a, false, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EINVAL):
-		_ = os.Remove(file) // damaged: the anchor that it named can't be found any more
 	}
 	uids, gids, _, err := idmap.ForUser(os.Geteuid(), os.Getegid()) // of too few ids run has warned
 	if err != nil {
 		return a, false, err
 	}
 	anchored, err := stage.Drop(func(pid int) error { return idmap.Write(pid, uids, gids) })
+	if call := (*linux.CallError)(nil); errors.As(err, &call) && strings.HasPrefix(call.Call, "clone(") {
+		exe, _ := os.Executable() // only for the advice
+		err = userns.Diagnose(err, os.ReadFile, exe)
+	}
 	if err != nil {
 		return a, false, fmt.Errorf("make the pods' user and network namespace: %w", err)
 	}
@@ -100,7 +103,7 @@ func findAnchor(dirs state.Dirs) (a Anchor, isNew bool, err error) {
 }
 
 // startNode starts the node as root of the anchor's user namespace, and returns when it listens.
-func startNode(dirs state.Dirs, anchor Anchor, lock *state.Lock) error {
+func startNode(dirs state.Dirs, anchor Anchor, isNew bool, lock *state.Lock) error {
 	users, err := anchor.Open("user")
 	if err != nil {
 		return err
@@ -115,11 +118,12 @@ func startNode(dirs state.Dirs, anchor Anchor, lock *state.Lock) error {
 		return errors.Join(err, theirs.Close())
 	}
 	defer control.Close()
-	err = spawn(dirs, users, theirs, lock)
+	pid, err := spawn(dirs, users, theirs, lock)
 	theirs.Close()
 	if err != nil {
 		return err
 	}
+	outlive(anchor, pid, isNew)
 	if err := Send(control, Birth{dirs, anchor}); err != nil {
 		return err
 	}
@@ -135,15 +139,26 @@ func startNode(dirs state.Dirs, anchor Anchor, lock *state.Lock) error {
 	return answer.Err()
 }
 
-func spawn(dirs state.Dirs, users, birth *os.File, lock *state.Lock) error {
+// outlive moves the two into a group of their own, where systemd runs: who starts them is some container's `minipod run`, in a session or a
+// service that may end, and they are everybody's. Without systemd nobody ends groups.
+func outlive(anchor Anchor, node int, isNew bool) {
+	unit := "minipod-network-" + strconv.Itoa(anchor.PID) + ".scope"
+	if isNew {
+		_ = cgroup.Scope(unit, "minipod's network", anchor.PID, node)
+		return
+	}
+	_ = cgroup.JoinScope(unit, node)
+}
+
+func spawn(dirs state.Dirs, users, birth *os.File, lock *state.Lock) (pid int, err error) {
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer null.Close()
 	log, err := openLog(dirs)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer log.Close()
 	p := &linux.Program{}
@@ -151,7 +166,7 @@ func spawn(dirs state.Dirs, users, birth *os.File, lock *state.Lock) error {
 	for i, f := range []*os.File{null, log, log, birth, lock.File()} {
 		fd, err := linux.DupHigh(f)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		defer linux.Close(fd) //nolint:gocritic // five of them
 		p.Dup(fd, i)
@@ -165,9 +180,10 @@ func spawn(dirs state.Dirs, users, birth *os.File, lock *state.Lock) error {
 	p.Execve("/proc/self/exe", []string{"minipod", Role}, os.Environ())
 	child, err := linux.Fork(0, p)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return child.Release()
+	err = child.Release()
+	return child.PID, err
 }
 
 // openLog opens the node's log, which begins anew where it has grown long.

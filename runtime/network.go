@@ -2,8 +2,10 @@ package runtime
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -16,6 +18,7 @@ type connection struct {
 	node       *node.Node // nil: it is not there by itself
 	opened     bool       // by us
 	attachment node.Attachment
+	took       time.Duration // to attach
 }
 
 // open opens the node, where the container is in the pod network.
@@ -63,11 +66,31 @@ func (n *connection) attach(pid int, birth uint64, joins *joins) (*node.Lease, e
 		return nil, nil
 	}
 	n.attachment.PID, n.attachment.Birth = pid, birth
+	began := time.Now()
 	lease, err := n.node.Attach(n.attachment)
+	n.took = time.Since(began)
 	if err != nil {
 		return nil, err
 	}
 	return &lease, nil
+}
+
+// tell tells what the node has done, with --explain.
+func (n *connection) tell(narrate func(stage.Event), lease *node.Lease) {
+	if narrate == nil || n.node == nil {
+		return
+	}
+	e := stage.Event{Step: "network", Who: "node", Why: "a virtual cable leads from the bridge of all pods into its network namespace, and it has an address there", Micros: n.took.Microseconds()}
+	for _, call := range []string{
+		fmt.Sprintf("newlink(veth%d at mp0, eth0 in the network namespace of process %d, mtu %d)", n.attachment.PID, n.attachment.PID, lease.MTU),
+		fmt.Sprintf("newaddr(eth0, %s/%d)", lease.IP, lease.Prefix), fmt.Sprintf("newroute(default via %s)", lease.Gateway),
+	} {
+		e.Calls = append(e.Calls, stage.CallResult{Call: call, Result: "ok"})
+	}
+	for _, p := range lease.Ports {
+		e.Calls = append(e.Calls, stage.CallResult{Call: fmt.Sprintf("listen(%s:%d/%s)", p.HostIP, p.HostPort, p.Protocol), Result: "ok"})
+	}
+	narrate(e)
 }
 
 // own is the lease, where it is the container's and not another's.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,6 +85,7 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 	if err != nil {
 		return sandbox, err
 	}
+	network.tell(cfg.Narrate, lease)
 	if cfg.Names {
 		introduce(plan, cfg.Spec.Hostname, lease)
 	}
@@ -176,7 +178,13 @@ func namespaceFlag(kind specs.LinuxNamespaceType) uintptr {
 // explainClone finds out who forbade the user namespace, where it was that.
 func explainClone(err error) error {
 	var call *linux.CallError
-	if !errors.As(err, &call) || call.Call != "clone" {
+	if !errors.As(err, &call) {
+		return err
+	}
+	switch {
+	case call.Call == "map ids" && errors.Is(err, linux.EPERM):
+		return hint.Wrap(err, "/etc/subuid or /etc/subgid has changed since the pods' network was made: end all containers (minipod ps), and try again ten seconds later")
+	case call.Call != "clone" && !strings.HasPrefix(call.Call, "clone(CLONE_PARENT|CLONE_NEWUSER"):
 		return err
 	}
 	exe, _ := os.Executable() // only for the advice

@@ -62,8 +62,11 @@ func ParsePublish(value string) ([]Port, error) {
 		} else if isIPv4(host) || strings.HasPrefix(host, "[") { // an address, and any port of it
 			ip, host = host, ""
 		}
-		if strings.HasPrefix(ip, "[") {
-			ip = strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]")
+		if bare, open := strings.CutPrefix(ip, "["); open {
+			var closed bool
+			if ip, closed = strings.CutSuffix(bare, "]"); !closed {
+				return nil, fmt.Errorf("%q has no ]", "["+bare)
+			}
 		}
 		if ip != "" && !isIPv4(ip) && !isIPv6(ip) {
 			return nil, fmt.Errorf("%q is no IP address", ip)

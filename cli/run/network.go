@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/node"
+	"codeberg.org/minipod/minipod/runtime/userns"
 )
 
 // checkPorts refuses to publish what nobody could pass on.
@@ -32,7 +34,8 @@ func (r *run) connect() (err error) {
 	}
 	if r.node, err = node.Open(r.dirs); err != nil {
 		err = hint.Wrap(fmt.Errorf("the pods' network: %w", err), adviceOr(err, "run it without: --network none"))
-		if !r.byDefault || len(r.Publish) > 0 || r.PublishAll {
+		var refusal *userns.Refusal // then there is no container, either
+		if !r.byDefault || len(r.Publish) > 0 || r.PublishAll || errors.As(err, &refusal) {
 			return err
 		}
 		hint.Print(os.Stderr, fmt.Errorf("warning: the container has no network: %w", err)) // it may not need one: nobody asked for it

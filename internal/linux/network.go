@@ -17,6 +17,9 @@ func JoinNetwork(f *os.File) error {
 	return nil
 }
 
+// OnMainThread tells whether this thread is the process's first, which Go never ends before the process.
+func OnMainThread() bool { return unix.Gettid() == unix.Getpid() }
+
 // OpenTUN makes the TUN interface name in this thread's network namespace, or opens one that nobody has open, and returns what its packets
 // are read from and written to, bare (IFF_NO_PI). It waits in Go's poller. The interface goes with the last copy of it.
 func OpenTUN(name string) (*os.File, error) {

@@ -98,7 +98,7 @@ func (o *Options) answer(c *client, to netip.AddrPort) {
 	}
 	raw, err := socket.SyscallConn()
 	for err == nil || errors.Is(err, syscall.ECONNREFUSED) {
-		_, err = relay.Read(raw, func(datagram []byte) {
+		_, err = relay.Read(raw, relay.BufferSize, func(datagram []byte) {
 			c.Answer()
 			_, _ = o.PacketConn.WriteToUDPAddrPort(datagram, to)
 		})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func publishUDP(t *testing.T, maxFlows int) (addr string) {
 	return outside.LocalAddr().String()
 }
 
-// ask sends a datagram until an answer comes.
+// ask sends a datagram until its answer comes; one to the question before may come late, when that was sent twice.
 func ask(t *testing.T, c net.Conn, question string) (answer string) {
 	t.Helper()
 	buf := make([]byte, 64<<10)
@@ -70,8 +71,10 @@ func ask(t *testing.T, c net.Conn, question string) (answer string) {
 			t.Fatal(err)
 		}
 		c.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
-		if n, err := c.Read(buf); err == nil {
-			return string(buf[:n])
+		for n, err := 0, error(nil); err == nil; {
+			if n, err = c.Read(buf); err == nil && strings.HasPrefix(string(buf[:n]), question+" ") {
+				return string(buf[:n])
+			}
 		}
 	}
 	return ""

@@ -39,6 +39,9 @@ type daemon struct {
 	uplink    string // what leads out
 	listener  *linux.Socket
 
+	logging sync.Mutex
+	logged  int // bytes
+
 	mu        sync.Mutex // of what follows
 	pool      *network.Pool
 	attached  map[string]*attached // by ID; one that is being attached has no lease yet
@@ -267,7 +270,15 @@ func (d *daemon) leave() {
 	os.Exit(0)
 }
 
-// log writes to our log file, which is our stderr.
+// log writes to our log file, which is our stderr. It begins anew where it has grown long: what fills it may be a stranger, who calls a
+// port again and again that nobody answers.
 func (d *daemon) log(err error) {
-	fmt.Fprintf(os.Stderr, "%s [%d] %v\n", time.Now().UTC().Format(time.RFC3339), os.Getpid(), err)
+	d.logging.Lock()
+	defer d.logging.Unlock()
+	if d.logged > node.MaxLogBytes {
+		d.logged = 0
+		_ = os.Stderr.Truncate(0)
+	}
+	n, _ := fmt.Fprintf(os.Stderr, "%s [%d] %v\n", time.Now().UTC().Format(time.RFC3339), os.Getpid(), err)
+	d.logged += n
 }

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
+	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/network"
 	"codeberg.org/minipod/minipod/network/dns"
 	"codeberg.org/minipod/minipod/network/port"
+	"codeberg.org/minipod/minipod/network/uplink"
 	"codeberg.org/minipod/minipod/node"
 )
 
@@ -20,8 +23,94 @@ const dialTimeout = 10 * time.Second
 
 // serveOutside connects the network with what is outside: names, and the way out.
 func (d *daemon) serveOutside() error {
-	d.uplink = "none"
-	return d.serveNames()
+	if err := d.serveNames(); err != nil {
+		return err
+	}
+	d.uplink = uplinkNone
+	var tun, redirect error
+	switch d.config.Network.Uplink {
+	case uplinkNone:
+		return network.In(d.ns, uplink.RemoveRules)
+	case uplinkGVisor:
+		tun = d.serveTUN()
+	case uplinkRedirect:
+		redirect = d.serveRedirect()
+	default:
+		if tun = d.serveTUN(); tun != nil {
+			redirect = d.serveRedirect()
+		}
+	}
+	switch {
+	case tun != nil && d.uplink == uplinkRedirect:
+		d.notice(hint.Wrap(fmt.Errorf("containers reach what is outside by TCP alone: no UDP, no ping, and who refuses a connection seems to break it: %w", tun), adviceTUN))
+	case tun != nil:
+		d.notice(hint.Wrap(fmt.Errorf("containers reach each other, but nothing outside: %w", errors.Join(tun, redirect)), adviceTUN))
+	case redirect != nil:
+		d.notice(fmt.Errorf("containers reach each other, but nothing outside: %w", redirect))
+	}
+	return nil
+}
+
+const adviceTUN = "let users open it: sudo chmod 0666 /dev/net/tun; minipod doctor says how it stays so"
+
+// What leads out, in config.json's words.
+const (
+	uplinkGVisor   = "gvisor"
+	uplinkRedirect = "redirect"
+	uplinkNone     = "none"
+)
+
+// serveTUN has a TCP/IP stack of ours take what leaves the network.
+func (d *daemon) serveTUN() error {
+	var tun *os.File
+	err := network.In(d.ns, func() (err error) {
+		if tun, err = network.OpenUplink(); err == nil {
+			err = uplink.RemoveRules() // of a node that had no TUN device
+		}
+		return err
+	})
+	if err != nil {
+		if tun != nil {
+			tun.Close()
+		}
+		return err
+	}
+	d.uplink = uplinkGVisor
+	go func() {
+		if err := uplink.Serve(d.ctx, tun, d.outside()); err != nil {
+			d.log(fmt.Errorf("the way out is gone: %w", err))
+		}
+	}()
+	return nil
+}
+
+// serveRedirect has the kernel hand TCP connections to us that leave the network.
+func (d *daemon) serveRedirect() error {
+	var l *net.TCPListener
+	err := network.In(d.ns, func() (err error) {
+		if l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(network.Gateway(d.subnet), 0))); err != nil {
+			return err
+		}
+		return uplink.RedirectRules(network.Bridge, d.subnet, l.Addr().(*net.TCPAddr).AddrPort().Port()) //nolint:forcetypeassert // of a TCP listener there is no other
+	})
+	if err != nil {
+		if l != nil {
+			l.Close()
+		}
+		return fmt.Errorf("redirect connections: %w", err)
+	}
+	d.uplink = uplinkRedirect
+	go func() {
+		if err := uplink.Redirect(d.ctx, l, d.outside()); err != nil {
+			d.log(fmt.Errorf("the way out is gone: %w", err))
+		}
+	}()
+	return nil
+}
+
+// outside is what both carry: everything but what is the network's own.
+func (d *daemon) outside() uplink.Options {
+	return uplink.Options{MTU: network.MTU, Refuse: []netip.Prefix{d.subnet}}
 }
 
 // serveNames answers the pods' questions for names, at the gateway's address.

@@ -118,15 +118,15 @@ func listen(p node.Port) (*socket, uint16, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		u := c.(*net.UDPConn)                                                            //nolint:errcheck,forcetypeassert // of the network udp there is no other
-		return &socket{datagram: u}, u.LocalAddr().(*net.UDPAddr).AddrPort().Port(), nil //nolint:errcheck,forcetypeassert // ditto
+		u := c.(*net.UDPConn)                                                            //nolint:forcetypeassert // of the network udp there is no other
+		return &socket{datagram: u}, u.LocalAddr().(*net.UDPAddr).AddrPort().Port(), nil //nolint:forcetypeassert // ditto
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, 0, err
 	}
-	t := l.(*net.TCPListener)                                                 //nolint:errcheck,forcetypeassert // of the network tcp there is no other
-	return &socket{stream: t}, t.Addr().(*net.TCPAddr).AddrPort().Port(), nil //nolint:errcheck,forcetypeassert // ditto
+	t := l.(*net.TCPListener)                                                 //nolint:forcetypeassert // of the network tcp there is no other
+	return &socket{stream: t}, t.Addr().(*net.TCPAddr).AddrPort().Port(), nil //nolint:forcetypeassert // ditto
 }
 
 // explain says in docker's words why a port can't be published.
