@@ -351,6 +351,13 @@ func TestPodVolumes(t *testing.T) {
 	if got := p.exec("writer", "touch /host/x 2>&1 | grep -c Read-only"); got != "1" {
 		t.Errorf("the host's folder can be written to: %s", got)
 	}
+	put(store.KindConfigMap, "conf", `{"data":{"a.conf":"listen 81"}}`)
+	if err := pod.Poke(m.dirs(), p.stored().Metadata.UID); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.exec("reader", "for i in 1 2 3 4 5 6 7 8 9; do test -e /etc/conf/b || break; sleep 0.1; done; cat /etc/conf/a.conf; ls /etc/conf"); got != "listen 81a.conf" {
+		t.Errorf("after a change: %q", got)
+	}
 	m.podctl("delete", "vols", "0")
 	p.gone()
 	if out := m.must("volume", "ls", "-q"); !strings.Contains(out, "default_claim") {

@@ -20,7 +20,11 @@ func Decide(p *Pod, w *World) Decision {
 		d.end(d.untilDeleted(), false)
 	case w.Leaving:
 		d.end(d.grace(), false)
+	case w.Evicted != "" || w.Status.Reason == Evicted:
+		d.failure = [2]string{Evicted, w.Evicted}
+		d.end(d.grace(), true)
 	case d.late():
+		d.failure = [2]string{DeadlineExceeded, deadlineMessage}
 		d.end(d.grace(), true)
 	case w.Status.finished(), d.failed(), d.completed():
 		d.end(d.grace(), false)
@@ -40,7 +44,8 @@ type decider struct {
 	p    *Pod
 	w    *World
 	next map[string]bool // containers that start, or will after a pause
-	over bool            // by activeDeadlineSeconds
+
+	failure [2]string // reason and message of a pod that has failed as a whole
 }
 
 func (d *decider) life(c *Container) *Life {
@@ -75,7 +80,6 @@ func (d *decider) untilDeleted() time.Duration {
 // late tells whether the pod's activeDeadlineSeconds are over, and sees to it that we look again when they will be.
 func (d *decider) late() bool {
 	if d.w.Status.Reason == DeadlineExceeded {
-		d.over = true
 		return true
 	}
 	s := d.p.Spec.ActiveDeadlineSeconds
@@ -87,7 +91,6 @@ func (d *decider) late() bool {
 		d.wake(end)
 		return false
 	}
-	d.over = true
 	return true
 }
 
@@ -320,9 +323,13 @@ func (d *decider) kill(c *Container, grace time.Duration, message string, again 
 }
 
 // end ends the pod: the containers at once, then the sidecars, the last one first, then the sandbox.
-func (d *decider) end(grace time.Duration, late bool) {
-	if late && d.w.Status.Reason != DeadlineExceeded {
-		d.Notices = append(d.Notices, Notice{Type: "Normal", Reason: DeadlineExceeded, Message: deadlineMessage})
+func (d *decider) end(grace time.Duration, failed bool) {
+	if failed && d.w.Status.Reason != d.failure[0] {
+		kind := "Normal"
+		if d.failure[0] == Evicted {
+			kind = "Warning"
+		}
+		d.Notices = append(d.Notices, Notice{Type: kind, Reason: d.failure[0], Message: d.failure[1]})
 	}
 	alive := false
 	for c := range d.p.all() {

@@ -363,6 +363,16 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+func TestEviction(t *testing.T) {
+	s := simulate(t, Spec{Containers: named("a"), RestartPolicy: "Always"})
+	s.want("start sandbox #0; start a#0", Running)
+	s.w.Evicted = "too much"
+	s.want("kill a in 30s; stop sandbox", Failed)
+	if s.d.Status.Reason != Evicted || s.d.Status.Message != "too much" || !s.d.Over || !slices.Contains(s.events, Evicted) {
+		t.Errorf("%+v, %v", s.d.Status, s.events)
+	}
+}
+
 func TestProbesAndImage(t *testing.T) {
 	s := simulate(t, Spec{Containers: named("a", "b"), RestartPolicy: "Always"})
 	s.want("start sandbox #0; start a#0; start b#0", Running)

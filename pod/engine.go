@@ -2,6 +2,7 @@ package pod
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,12 @@ type Runtime interface {
 
 	// StartContainer returns when the container's command runs. A *StartFailure says what the container waits for.
 	StartContainer(ctx context.Context, r StartRequest) (Process, error)
+
+	// Refresh brings those of the pod's volumes up to date that are made of objects and fields.
+	Refresh(p *Pod) error
+
+	// Usage returns how many bytes an emptyDir on disk has, as far as we may see it.
+	Usage(volume string) int64
 
 	// Probe asks a container by its network. The message is for people; an error is one of asking.
 	Probe(ctx context.Context, c *Container, h *Handler) (good bool, message string, err error)
@@ -85,6 +92,8 @@ type Engine struct {
 	stop    context.CancelFunc
 	ctx     context.Context //nolint:containedctx // of everything that is begun: it ends with the engine
 	written []byte
+
+	fresh, measuring bool // a refresh, a measurement is going on
 }
 
 // A worker looks after one attempt of a container.
@@ -205,6 +214,10 @@ func (e *Engine) post(do func()) {
 
 // loop decides and has done, until it is over.
 func (e *Engine) loop(pokes, leave chan os.Signal) error {
+	refreshing := time.NewTicker(refreshEvery)
+	defer refreshing.Stop()
+	measuring := time.NewTicker(measureEvery)
+	defer measuring.Stop()
 	for {
 		e.w.Now = e.now()
 		d := Decide(e.pod, &e.w)
@@ -237,11 +250,78 @@ func (e *Engine) loop(pokes, leave chan os.Signal) error {
 			if err := e.reload(); err != nil {
 				return fmt.Errorf("read what is wanted: %w", err)
 			}
+			e.refresh()
+		case <-e.minute(refreshing):
+			e.refresh()
+		case <-e.limited(measuring):
+			e.measure()
 		case <-leave:
 			e.w.Leaving = true
 		case <-alarm:
 		}
 	}
+}
+
+// refreshEvery is how often a volume made of a ConfigMap follows it: the kubelet's syncFrequency.
+const refreshEvery = time.Minute
+
+// minute is ticker's channel where there is anything to refresh: a pod without such volumes sleeps until something happens.
+func (e *Engine) minute(ticker *time.Ticker) <-chan time.Time {
+	for i := range e.pod.Spec.Volumes {
+		v := &e.pod.Spec.Volumes[i]
+		if v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil {
+			return ticker.C
+		}
+	}
+	return nil
+}
+
+// measureEvery is how often volumes with a sizeLimit are looked at: as the kubelet's eviction manager does.
+const measureEvery = 10 * time.Second
+
+func (e *Engine) limited(ticker *time.Ticker) <-chan time.Time {
+	for i := range e.pod.Spec.Volumes {
+		if v := e.pod.Spec.Volumes[i].EmptyDir; v != nil && v.SizeLimit != nil && v.Medium == "" {
+			return ticker.C
+		}
+	}
+	return nil
+}
+
+// measure evicts the pod where one of its volumes has outgrown its limit.
+func (e *Engine) measure() {
+	if e.measuring {
+		return
+	}
+	e.measuring = true
+	p := e.pod
+	go func() {
+		message := ""
+		for i := range p.Spec.Volumes {
+			v := &p.Spec.Volumes[i]
+			if v.EmptyDir == nil || v.EmptyDir.SizeLimit == nil || v.EmptyDir.Medium != "" || v.EmptyDir.SizeLimit.Value() == 0 {
+				continue
+			}
+			if e.Runtime.Usage(v.Name) > v.EmptyDir.SizeLimit.Value() {
+				message = fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q. ", v.Name, *v.EmptyDir.SizeLimit)
+			}
+		}
+		e.post(func() { e.measuring, e.w.Evicted = false, cmp.Or(e.w.Evicted, message) })
+	}()
+}
+
+func (e *Engine) refresh() {
+	if e.fresh || e.w.Sandbox.Stage != Live {
+		return
+	}
+	e.fresh = true
+	p := e.pod
+	go func() {
+		if err := e.Runtime.Refresh(p); err != nil {
+			e.Events.Tell(event.Warning, FailedMount, "", "%v", err)
+		}
+		e.post(func() { e.fresh = false })
+	}()
 }
 
 // drain takes in what else was posted, so that it is decided about once.

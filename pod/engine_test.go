@@ -109,6 +109,10 @@ func (f *fake) Probe(context.Context, *Container, *Handler) (bool, string, error
 	return false, "", errors.New("no network")
 }
 
+func (f *fake) Usage(string) int64 { return 0 }
+
+func (f *fake) Refresh(*Pod) error { f.note("refresh"); return nil }
+
 func (f *fake) Clean() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -28,8 +28,8 @@ func (d *decider) status() Status {
 		s.ContainerStatuses = append(s.ContainerStatuses, d.container(&d.p.Spec.Containers[i], false))
 	}
 	s.Phase = d.phase(&s)
-	if d.over {
-		s.Phase, s.Reason, s.Message = Failed, DeadlineExceeded, deadlineMessage
+	if d.failure[0] != "" {
+		s.Phase, s.Reason, s.Message = Failed, d.failure[0], d.failure[1]
 	}
 	if old := &d.w.Status; old.finished() {
 		s.Phase, s.Reason, s.Message = old.Phase, old.Reason, old.Message

@@ -12,6 +12,7 @@ type World struct {
 	Sandbox SandboxLife
 	Lives   map[string]*Life // by the containers' names; nil: nothing was done for it yet
 	Status  Status           // as it was decided last
+	Evicted string           // why the pod is to be ended, for what it has used; "": it is not
 	Leaving bool             // we are to end, and the pod with us, until somebody starts it again
 }
 

@@ -32,6 +32,7 @@ type podSandbox struct {
 	lease    *node.Lease // nil: the host's network, or none
 	files    []rootfs.File
 	volumes  map[string]volume.Volume
+	root     string // its root folder, as we see it
 }
 
 // StartSandbox makes the sandbox and returns when its PID 1 is there, and in the network.
@@ -76,10 +77,10 @@ func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.
 	if err != nil {
 		return nil, err
 	}
-	box := &podSandbox{hosted: s, host: h, hostname: hostname}
+	box := &podSandbox{hosted: s, host: h, hostname: hostname, root: "/proc/" + strconv.Itoa(c.PID) + "/root"}
 	err = box.settle(p, c.Network)
 	if err == nil {
-		if box.volumes, err = maker.Make("/proc/" + strconv.Itoa(c.PID) + "/root"); err != nil {
+		if box.volumes, err = maker.Make(box.root); err != nil {
 			err = failure(pod.FailedMount, err)
 		}
 	}

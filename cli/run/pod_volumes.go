@@ -14,6 +14,7 @@ import (
 	"codeberg.org/minipod/minipod/kube/store"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/pod/volume"
+	named "codeberg.org/minipod/minipod/volume"
 )
 
 // maker makes the pod's volumes.
@@ -21,6 +22,22 @@ func (h *podHost) maker(p *pod.Pod) *volume.Maker {
 	return &volume.Maker{
 		Pod: p, Dir: filepath.Join(h.dirs.Data, "pods", h.pod.UID, "volumes"), Facts: h.facts(), Objects: h, Claim: h.claim, SetGroup: h.setGroup,
 	}
+}
+
+// Refresh brings the files up to date that are made of ConfigMaps, Secrets and fields.
+func (h *podHost) Refresh(p *pod.Pod) error {
+	h.mu.Lock()
+	box := h.box
+	h.mu.Unlock()
+	if box == nil {
+		return nil
+	}
+	return h.maker(p).Refresh(box.volumes, box.root)
+}
+
+// Usage adds up what is in an emptyDir. What containers closed to us is not counted: it is the disk's to be full of.
+func (h *podHost) Usage(name string) int64 {
+	return named.Size(filepath.Join(h.dirs.Data, "pods", h.pod.UID, "volumes", name))
 }
 
 // facts are the machine's.

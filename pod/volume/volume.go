@@ -143,6 +143,22 @@ func (m *Maker) Make(sandbox string) (map[string]Volume, error) {
 	return made, nil
 }
 
+// Refresh brings those of the volumes up to date that are made of objects and fields.
+func (m *Maker) Refresh(made map[string]Volume, sandbox string) error {
+	var err error
+	for i := range m.Pod.Spec.Volumes {
+		v := &m.Pod.Spec.Volumes[i]
+		one, ok := made[v.Name]
+		if !ok || !hasFiles(v) {
+			continue
+		}
+		if e := m.fill(v, one, sandbox); e != nil {
+			err = errors.Join(err, &Error{v.Name, e})
+		}
+	}
+	return err
+}
+
 func (m *Maker) make(v *pod.Volume, sandbox string) (one Volume, grouped bool, err error) {
 	switch {
 	case inMemory(v):

@@ -65,6 +65,9 @@ func (s *sandbox) becomeRoot() error {
 
 func (s *sandbox) privateMounts() error {
 	if s.plan.sharesPIDs() { // while we still see the /proc that shows us
+		if err := s.setOOMScore(); err != nil {
+			return err
+		}
 		for _, kind := range restKinds {
 			text, err := os.Readlink("/proc/self/ns/" + kind)
 			if err != nil {
@@ -242,6 +245,13 @@ func lookup(env []string, name string) string {
 }
 
 func (s *sandbox) oomScore() error {
+	if s.plan.sharesPIDs() { // whose /proc does not show us: see privateMounts
+		return nil
+	}
+	return s.setOOMScore()
+}
+
+func (s *sandbox) setOOMScore() error {
 	if s.plan.Process.OOMScoreAdj == nil {
 		return nil
 	}
