@@ -18,6 +18,7 @@ import (
 // podGroup are pods in docker's shapes.
 func (a *app) podGroup() *urfave.Command {
 	return group("pod", groupPods, "Work with pods in docker's words", []*urfave.Command{
+		a.podCreateVerb(),
 		{
 			Name: "ps", Aliases: []string{"ls", "list"}, Usage: "List pods", Action: a.aboutPods(a.podPs),
 			Description: examples("minipod pod ps", "minipod pod ps -q -n default"),

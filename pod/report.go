@@ -126,6 +126,8 @@ func (d *decider) phase(s *Status) string {
 	}
 	policy := d.p.Spec.RestartPolicy
 	switch {
+	case len(s.ContainerStatuses) == 0: // the first is still to come
+		return Pending
 	case failedInit > 0:
 		return Failed
 	case pendingInit > 0 && stopped+running == 0, waiting > 0 && running+stopped == 0:
