@@ -61,7 +61,9 @@ func Poke(dirs state.Dirs, uid string) error {
 // there, with a deletionTimestamp. See Wait.
 func Delete(dirs state.Dirs, uid string, grace *int64) error {
 	now := time.Now().UTC()
+	var generation int64
 	err := change(dirs, uid, nil, func(p *Pod) error {
+		generation = p.Metadata.Generation + 1
 		seconds := p.grace()
 		if grace != nil {
 			seconds = max(*grace, 0)
@@ -75,14 +77,32 @@ func Delete(dirs state.Dirs, uid string, grace *int64) error {
 	if err != nil {
 		return fmt.Errorf("delete pod %s: %w", uid, err)
 	}
-	if err := Poke(dirs, uid); err != nil {
-		return err
-	}
-	err = Start(dirs, uid)
+	err = hand(dirs, uid, generation)
 	if errors.Is(err, ErrNotFound) { // it is gone already
 		return nil
 	}
 	return err
+}
+
+// hand sees to it that somebody looks after what was changed: the supervisor says so in the status, or another one is started. One that was
+// killed a moment ago may hold the lock still, and will say nothing.
+func hand(dirs state.Dirs, uid string, generation int64) error {
+	if err := Poke(dirs, uid); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		s, err := readStatus(dirs, uid)
+		if err != nil || s.ObservedGeneration >= generation || time.Now().After(deadline) {
+			return err
+		}
+		there, err := Supervised(dirs, uid)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return Start(dirs, uid)
+		}
+	}
 }
 
 // grace is how many seconds the containers have to end.
@@ -127,10 +147,13 @@ func readStatus(dirs state.Dirs, uid string) (*Status, error) {
 	var s Status
 	err := state.ReadJSON(path.Join(podDir(dirs, path.Base(uid)), statusFile), &s)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := Get(dirs, uid); err != nil {
+		p, err := Get(dirs, uid)
+		if err != nil {
 			return nil, err
 		}
-		return &Status{Phase: Pending}, nil
+		s = Decide(&p.Pod, &World{}).Status // what there is to say before anybody has looked after it
+		s.StartTime, s.Phase, s.ObservedGeneration = time.Time{}, Pending, 0
+		return &s, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the status of pod %s: %w", uid, err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/config"
 	"codeberg.org/minipod/minipod/events"
@@ -65,6 +67,10 @@ type podHost struct {
 	events     *events.Log
 	recorder   *event.Recorder
 
+	parentLimits *specs.LinuxResources // of all of the pod's containers together
+	grouping     sync.Mutex
+	group        *podGroup // nil: not made yet
+
 	pulling sync.Mutex // one image at a time, as the kubelet does by default
 
 	mu  sync.Mutex
@@ -77,6 +83,9 @@ func newPodHost(birth *pod.Birth) (*podHost, error) {
 		return nil, err
 	}
 	h := &podHost{dirs: birth.Dirs, pod: stored.Metadata, events: events.Open(birth.Dirs)}
+	if h.parentLimits, err = parentLimitsOf(&stored.Pod); err != nil {
+		return nil, err
+	}
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -157,10 +166,7 @@ func (h *podHost) Settle() (sandboxes int, err error) {
 			return 0, err
 		}
 	}
-	if s := h.sandboxesBefore(); s > sandboxes {
-		sandboxes = s
-	}
-	return sandboxes, nil
+	return max(sandboxes, h.sandboxesBefore()), h.removeParent()
 }
 
 // attemptFile counts the pod's sandboxes, of which nothing is left on disk once they have ended.
@@ -197,6 +203,7 @@ func (h *podHost) Clean() error {
 	for _, r := range list {
 		err = errors.Join(err, h.removeContainer(r))
 	}
+	err = errors.Join(err, h.removeParent())
 	for _, name := range []string{"volumes", "messages"} {
 		dir := filepath.Join(h.dirs.Data, "pods", h.pod.UID, name)
 		e := runtime.RemoveTree(dir)

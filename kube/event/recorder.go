@@ -10,7 +10,7 @@ import (
 	"codeberg.org/minipod/minipod/state"
 )
 
-// The bounds of client-go's event correlator: how many events at once an object may have, and how fast that many come back; and how many
+// The bounds of client-go's event correlator: how many events at once an object (here: each part of it, each container) may have, and how fast that many come back; and how many
 // that differ in their message alone are told apart, within which time.
 const (
 	burst        = 25
@@ -33,8 +33,13 @@ type Recorder struct {
 	mu      sync.Mutex
 	known   map[string]*Event
 	similar map[string]*crowd
-	tokens  float64
-	filled  time.Time
+	buckets map[string]*bucket // by field path
+}
+
+// A bucket has a token for each event that may be told.
+type bucket struct {
+	tokens float64
+	filled time.Time
 }
 
 // A crowd are events that differ in their messages alone.
@@ -53,7 +58,7 @@ func (r *Recorder) Tell(kind, reason, fieldPath, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, message := r.Now(), clip(fmt.Sprintf(format, args...))
-	if !r.allow(now) {
+	if !r.allow(fieldPath, now) {
 		return
 	}
 	group := kind + "\x00" + reason + "\x00" + fieldPath
@@ -107,16 +112,20 @@ func (r *Recorder) crowded(group, message string, now time.Time) bool {
 }
 
 // allow takes a token out of the bucket.
-func (r *Recorder) allow(now time.Time) bool {
-	if r.filled.IsZero() {
-		r.tokens = burst
-	} else {
-		r.tokens = min(burst, r.tokens+now.Sub(r.filled).Seconds()/refill.Seconds())
+func (r *Recorder) allow(fieldPath string, now time.Time) bool {
+	if r.buckets == nil {
+		r.buckets = map[string]*bucket{}
 	}
-	r.filled = now
-	if r.tokens < 1 {
+	b := r.buckets[fieldPath]
+	if b == nil {
+		b = &bucket{tokens: burst, filled: now}
+		r.buckets[fieldPath] = b
+	}
+	b.tokens = min(burst, b.tokens+now.Sub(b.filled).Seconds()/refill.Seconds())
+	b.filled = now
+	if b.tokens < 1 {
 		return false
 	}
-	r.tokens--
+	b.tokens--
 	return true
 }

@@ -65,6 +65,9 @@ func (s *sandbox) becomeRoot() error {
 
 func (s *sandbox) privateMounts() (err error) {
 	if s.plan.sharesPIDs() { // while we still see the /proc that shows us
+		if err := s.setOOMScore(); err != nil {
+			return err
+		}
 		if s.mounts, err = os.Readlink("/proc/self/ns/mnt"); err != nil {
 			return err
 		}
@@ -238,6 +241,13 @@ func lookup(env []string, name string) string {
 }
 
 func (s *sandbox) oomScore() error {
+	if s.plan.sharesPIDs() { // whose /proc does not show us: see privateMounts
+		return nil
+	}
+	return s.setOOMScore()
+}
+
+func (s *sandbox) setOOMScore() error {
 	if s.plan.Process.OOMScoreAdj == nil {
 		return nil
 	}
