@@ -48,7 +48,9 @@ func (a *app) generate(c *urfave.Context) error {
 			containers = append(containers, r)
 			continue
 		}
-		text, err := manifest.Export(&o.pod.Pod)
+		exported := o.pod.Pod
+		exported.Metadata.Annotations = pod.Wanted(exported.Metadata.Annotations)
+		text, err := manifest.Export(&exported)
 		if err != nil {
 			return err
 		}

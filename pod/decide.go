@@ -18,6 +18,8 @@ func Decide(p *Pod, w *World) Decision {
 	switch {
 	case p.Metadata.Deleted != nil:
 		d.end(d.untilDeleted(), false)
+	case p.Stopped() && !w.Status.finished():
+		d.end(p.stopGrace(), false)
 	case w.Leaving:
 		d.end(d.grace(), false)
 	case d.late():

@@ -34,6 +34,9 @@ func (d *decider) status() Status {
 	if old := &d.w.Status; old.finished() {
 		s.Phase, s.Reason, s.Message = old.Phase, old.Reason, old.Message
 	}
+	if d.p.Stopped() && d.Over && !s.finished() {
+		s.Phase, s.Reason, s.Message = Pending, ReasonStopped, "it was stopped, and waits to be started again"
+	}
 	s.Conditions = d.conditions(&s)
 	return s
 }
