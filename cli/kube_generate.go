@@ -48,7 +48,9 @@ func (a *app) generate(c *urfave.Context) error {
 			containers = append(containers, r)
 			continue
 		}
-		text, err := manifest.Export(&o.pod.Pod)
+		exported := o.pod.Pod
+		exported.Metadata.Annotations = pod.Wanted(exported.Metadata.Annotations)
+		text, err := manifest.Export(&exported)
 		if err != nil {
 			return err
 		}
@@ -92,10 +94,13 @@ func (a *app) podOf(containers []runtime.Record) (*pod.Pod, []string, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		g := generator{pod: p, r: r, b: b}
-		if err := g.container(); err != nil {
-			return nil, nil, err
+		f := &flags.Run{} // the command line that made it
+		if err := json.Unmarshal(b.Flags, f); err != nil {
+			return nil, nil, hint.Wrap(fmt.Errorf("read the command line that made container %s: %w", r.Name, err), "make it again with minipod run")
 		}
+		g := generator{pod: p, name: r.Name, image: r.Image}
+		g.container(f)
+		g.rest(f)
 		warnings = append(warnings, g.warnings...)
 	}
 	return p, warnings, nil
@@ -112,24 +117,19 @@ func objectName(name string) string {
 	return cmp.Or(strings.Trim(name[:min(len(name), 63)], "-"), "container")
 }
 
-// A generator turns one container into one of a pod's.
+// A generator turns the command line of a container into one of a pod's.
 type generator struct {
-	pod      *pod.Pod
-	r        runtime.Record
-	b        *runtime.Bundle
-	warnings []string
+	pod         *pod.Pod
+	name, image string
+	warnings    []string
 }
 
 func (g *generator) warn(format string, args ...any) {
-	g.warnings = append(g.warnings, "container "+g.r.Name+": "+fmt.Sprintf(format, args...))
+	g.warnings = append(g.warnings, "container "+g.name+": "+fmt.Sprintf(format, args...))
 }
 
-func (g *generator) container() error {
-	f, err := g.flags()
-	if err != nil {
-		return err
-	}
-	c := pod.Container{Name: objectName(g.r.Name), Image: g.r.Image, Stdin: f.Interactive, TTY: f.TTY, WorkingDir: f.Workdir, Args: f.Args}
+func (g *generator) container(f *flags.Run) {
+	c := pod.Container{Name: objectName(g.name), Image: g.image, Stdin: f.Interactive, TTY: f.TTY, WorkingDir: f.Workdir, Args: f.Args}
 	if f.Entrypoint != nil && *f.Entrypoint != "" {
 		c.Command = []string{*f.Entrypoint}
 	}
@@ -152,18 +152,7 @@ func (g *generator) container() error {
 	}
 	g.security(&c, f)
 	g.mounts(&c, f)
-	g.rest(f)
 	g.pod.Spec.Containers = append(g.pod.Spec.Containers, c)
-	return nil
-}
-
-// flags are the command line that made the container.
-func (g *generator) flags() (*flags.Run, error) {
-	f := &flags.Run{}
-	if err := json.Unmarshal(g.b.Flags, f); err != nil {
-		return nil, hint.Wrap(fmt.Errorf("read the command line that made container %s: %w", g.r.Name, err), "make it again with minipod run")
-	}
-	return f, nil
 }
 
 // security is who the command runs as, and what it may do.

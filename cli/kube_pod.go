@@ -18,6 +18,7 @@ import (
 // podGroup are pods in docker's shapes.
 func (a *app) podGroup() *urfave.Command {
 	return group("pod", groupPods, "Work with pods in docker's words", []*urfave.Command{
+		a.podCreateVerb(),
 		{
 			Name: "ps", Aliases: []string{"ls", "list"}, Usage: "List pods", Action: a.aboutPods(a.podPs),
 			Description: examples("minipod pod ps", "minipod pod ps -q -n default"),
@@ -28,6 +29,19 @@ func (a *app) podGroup() *urfave.Command {
 			Name: "inspect", Usage: "Print all that there is to know about pods", ArgsUsage: "POD...", Action: a.aboutPods(a.podInspect),
 			Description: examples("minipod pod inspect web", "minipod pod inspect -f '{{.status.podIP}}' web"),
 			Flags:       []urfave.Flag{inspectFormatFlag(), namespaceFlag()},
+		},
+		{
+			Name: "stop", Usage: "End the containers of pods, which can be started again", ArgsUsage: "POD...", Action: a.aboutPods(a.podStop),
+			Description: examples("minipod pod stop web", "minipod pod stop -t 0 web"),
+			Flags: []urfave.Flag{
+				namespaceFlag(),
+				&urfave.IntFlag{Name: "time", Aliases: []string{"t"}, Usage: "kill after so many `SECONDS` (default: the pod's own, 30)", DefaultText: " "},
+			},
+		},
+		{
+			Name: "start", Usage: "Start pods that were stopped", ArgsUsage: "POD...", Action: a.aboutPods(a.podStart),
+			Description: "Their containers are new ones; volumes stay.\n\n" + examples("minipod pod start web"),
+			Flags:       []urfave.Flag{namespaceFlag()},
 		},
 		{
 			Name: "rm", Usage: "End pods and remove them", ArgsUsage: "POD...", Action: a.aboutPods(a.podRm),
@@ -124,6 +138,57 @@ func (a *app) podRm(c *urfave.Context) error {
 	}))
 }
 
+// eachPod does one thing to every pod named, and prints the name where it worked, as docker does.
+func (a *app) eachPod(c *urfave.Context, do func(o *kubeObject) error) error {
+	if err := checkArgs(c, 1, -1); err != nil {
+		return err
+	}
+	return interrupted(c.Context, a.forEach(c, nil, func(arg string) error {
+		name, _ := podByName(arg)
+		o, err := a.findObject(target{podKind(), name}, c.String("namespace"))
+		if err == nil {
+			err = do(o)
+		}
+		if err == nil {
+			_, err = fmt.Fprintln(a.out, arg)
+		}
+		return err
+	}))
+}
+
+// podStop returns when nothing of the pods runs.
+func (a *app) podStop(c *urfave.Context) error {
+	var grace *int64
+	if c.IsSet("time") {
+		seconds := int64(c.Int("time"))
+		if seconds < 0 {
+			return usageError(c, fmt.Sprintf("invalid time %d: use seconds", seconds))
+		}
+		grace = &seconds
+	}
+	return a.eachPod(c, func(o *kubeObject) error {
+		if phase := o.pod.Status.Phase; phase == pod.Succeeded || phase == pod.Failed {
+			return nil
+		}
+		if err := pod.Stop(a.dirs, o.meta.UID, grace); err != nil {
+			return err
+		}
+		return pod.Wait(c.Context, a.dirs, o.meta.UID, func(_ *pod.Stored, s *pod.Status) (bool, error) {
+			return s.AllStopped() || s.Phase == pod.Succeeded || s.Phase == pod.Failed, nil
+		})
+	})
+}
+
+func (a *app) podStart(c *urfave.Context) error {
+	return a.eachPod(c, func(o *kubeObject) error {
+		err := pod.Resume(a.dirs, o.meta.UID)
+		if errors.Is(err, pod.ErrFinished) {
+			err = hint.Wrap(fmt.Errorf("pod %s has come to its end: %s", o.meta.Name, o.pod.Status.Phase), "make it again: minipod generate yaml "+o.meta.Name+" >FILE; minipod delete pod "+o.meta.Name+"; minipod apply -f FILE")
+		}
+		return err
+	})
+}
+
 // podNames completes pods.
 func (a *app) podNames() []string {
 	pods, err := pod.List(a.dirs, "")
@@ -165,7 +230,7 @@ func (a *app) kubeArguments(path, typed []string) (candidates []string, known bo
 			candidates = append(candidates, o.meta.Name)
 		}
 		return candidates, true
-	case "port-forward", "pod inspect", "pod rm":
+	case "port-forward", "pod inspect", "pod rm", "pod start", "pod stop":
 		return a.podNames(), true
 	}
 	return nil, false

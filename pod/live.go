@@ -133,7 +133,7 @@ func ReadStatus(dirs state.Dirs, uid string) (*Status, error) {
 		if err != nil {
 			return nil, err
 		}
-		if again.finished() { // it came to its end between our two looks
+		if again.finished() || again.Reason == ReasonStopped { // it came to its end between our two looks
 			return again, nil
 		}
 		if again.Phase != Pending || !again.StartTime.IsZero() {
@@ -246,7 +246,7 @@ func Revive(dirs state.Dirs) error {
 	for _, p := range list {
 		uid := p.Metadata.UID
 		s, e := readStatus(dirs, uid)
-		if e == nil && s.finished() && p.Metadata.Deleted == nil {
+		if e == nil && (s.finished() || p.Stopped()) && p.Metadata.Deleted == nil {
 			continue
 		}
 		there, e := Supervised(dirs, uid)

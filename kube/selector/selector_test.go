@@ -14,9 +14,20 @@ func TestSelector(t *testing.T) {
 		labels, fields string
 		want           bool
 	}{
-		{"", "", true}, {"app=web", "", true}, {"app==web,tier=front", "", true}, {"app=db", "", false}, {"app!=db", "", true}, {"none!=x", "", true},
-		{"app in (web, db)", "", true}, {"app notin (web)", "", false}, {"app", "", true}, {"!app", "", false}, {"!none", "", true},
-		{"", "status.phase=Running", true}, {"", "status.phase!=Running", false}, {"app=web", "metadata.name=web,status.phase=Failed", false},
+		{"", "", true},
+		{"app=web", "", true},
+		{"app==web,tier=front", "", true},
+		{"app=db", "", false},
+		{"app!=db", "", true},
+		{"none!=x", "", true},
+		{"app in (web, db)", "", true},
+		{"app notin (web)", "", false},
+		{"app", "", true},
+		{"!app", "", false},
+		{"!none", "", true},
+		{"", "status.phase=Running", true},
+		{"", "status.phase!=Running", false},
+		{"app=web", "metadata.name=web,status.phase=Failed", false},
 	} {
 		s, err := selector.Parse(c.labels, c.fields)
 		if err != nil {
