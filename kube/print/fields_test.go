@@ -2,6 +2,7 @@ package print_test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,8 +88,9 @@ func TestCustomColumns(t *testing.T) {
 
 func TestSortBy(t *testing.T) {
 	object := func(name string, n any) map[string]any { return map[string]any{"name": name, "n": n} }
-	objects := []map[string]any{object("c", int64(10)), object("b", int64(9)), {"name": "a"}, object("d", 9.5)}
-	for path, want := range map[string]string{"{.n}": "abdc", ".name": "abcd", "name": "abcd", ".none": "abcd"} {
+	given := []map[string]any{object("c", int64(10)), object("b", int64(9)), {"name": "a"}, object("d", 9.5)}
+	for path, want := range map[string]string{"{.n}": "abdc", ".name": "abcd", "name": "abcd", ".none": "cbad"} {
+		objects := slices.Clone(given)
 		if err := print.SortBy(objects, path, func(o map[string]any) map[string]any { return o }); err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +102,7 @@ func TestSortBy(t *testing.T) {
 			t.Errorf("by %s: %s, want %s", path, got, want)
 		}
 	}
-	if err := print.SortBy(objects, "{.a}{.b}", func(o map[string]any) map[string]any { return o }); err == nil {
+	if err := print.SortBy(given, "{.a}{.b}", func(o map[string]any) map[string]any { return o }); err == nil {
 		t.Error("two paths are one")
 	}
 }
