@@ -120,27 +120,21 @@ func (s *Status) finished() bool { return s.Phase == Succeeded || s.Phase == Fai
 // ReadStatus returns what there is of the pod. One whose supervisor is gone, and that has not come to its end, is Unknown: its containers
 // were killed with the supervisor, and nobody saw how they ended. Revive starts it again.
 func ReadStatus(dirs state.Dirs, uid string) (*Status, error) {
-	for {
-		s, err := readStatus(dirs, uid)
-		if err != nil || s.finished() {
-			return s, err
-		}
-		there, err := Supervised(dirs, uid)
-		if err != nil || there {
-			return s, err
-		}
-		again, err := readStatus(dirs, uid)
-		if err != nil {
-			return nil, err
-		}
-		if again.finished() { // it came to its end between our two looks
-			return again, nil
-		}
-		if again.Phase != Pending || !again.StartTime.IsZero() {
-			again.lost()
-		}
-		return again, nil
+	s, err := readStatus(dirs, uid)
+	if err != nil || s.finished() {
+		return s, err
 	}
+	there, err := Supervised(dirs, uid)
+	if err != nil || there {
+		return s, err
+	}
+	if s, err = readStatus(dirs, uid); err != nil || s.finished() { // it came to its end between our two looks
+		return s, err
+	}
+	if s.Phase != Pending || !s.StartTime.IsZero() {
+		s.lost()
+	}
+	return s, nil
 }
 
 func readStatus(dirs state.Dirs, uid string) (*Status, error) {

@@ -205,6 +205,7 @@ func (s *podStart) mount(f *flags.Run, env *pod.Environment) error {
 func (s *podStart) create() (*runtime.Container, *runtime.Bundle, error) {
 	r := s.r
 	record := r.record()
+	record.Hosted = true
 	record.Labels = s.h.labels(s.Pod, s.Container.Name, s.Attempt)
 	if err := s.removeEarlier(record.Name); err != nil {
 		return nil, nil, err

@@ -56,7 +56,7 @@ func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.
 		return nil, err
 	}
 	c, err := runtime.Create(h.dirs, runtime.Record{
-		Name: h.containerName(sandboxName, attempt), Image: "pause", Command: []string{"/pause"}, Remove: true, Driver: rootfs.Empty,
+		Name: h.containerName(sandboxName, attempt), Image: "pause", Command: []string{"/pause"}, Remove: true, Hosted: true, Driver: rootfs.Empty,
 		Labels: h.labels(p, sandboxName, attempt),
 	})
 	if err != nil {
