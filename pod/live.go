@@ -204,6 +204,9 @@ func Wait(ctx context.Context, dirs state.Dirs, uid string, enough func(*Stored,
 	}
 }
 
+// lookAgain is how often wait looks whether there is a supervisor: its death changes nothing in the folder.
+const lookAgain = time.Second
+
 func wait(ctx context.Context, watch *linux.Watch, dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) error {
 	defer context.AfterFunc(ctx, watch.Wake)()
 	for {
@@ -218,6 +221,7 @@ func wait(ctx context.Context, watch *linux.Watch, dirs state.Dirs, uid string, 
 		if yes, err := enough(p, s); yes || err != nil {
 			return err
 		}
+		watch.Until(time.Now().Add(lookAgain))
 		if err := ctx.Err(); err != nil {
 			return err
 		}
