@@ -105,6 +105,7 @@ func (a *app) tree() *urfave.App {
 	verbs = append(verbs, topLevel(groupImages, images, map[string]string{
 		"pull": "pull", "ls": "images", "rm": "rmi", "tag": "tag", "load": "load", "save": "save", "import": "import",
 	})...)
+	verbs = append(verbs, a.kubeVerbs()...)
 	verbs = append(verbs, a.inspectVerb(),
 		group("container", groupContainers, "Work with containers", a.containerGroup(verbs)),
 		group("image", groupImages, "Work with images", images),

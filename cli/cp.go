@@ -28,11 +28,11 @@ func (a *app) cpVerb() *urfave.Command {
 			"What comes out is yours, what goes in belongs to the container's root.\n\n" +
 			examples("minipod cp web:/etc/nginx/nginx.conf .", "minipod cp index.html web:/srv/", "minipod cp web:/var/log/. logs",
 				"minipod cp web:/etc - | tar -tv"),
-		Flags: []urfave.Flag{
+		Flags: append(podFlags(),
 			&urfave.BoolFlag{Name: "archive", Aliases: []string{"a"}, Usage: "into a container: keep the numbers of the files' owners"},
 			&urfave.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "copy what a symbolic link at the source leads to"},
 			quietFlag("do not tell how much was copied"),
-		},
+		),
 		Action: a.cp,
 	}
 }
@@ -64,7 +64,7 @@ func (a *app) cp(c *urfave.Context) error {
 	if name == "" {
 		name, target = to.container, to.container+":"+to.path
 	}
-	r, err := runtime.Find(a.dirs, name)
+	r, err := a.cpContainer(c, name)
 	if err != nil {
 		return err
 	}

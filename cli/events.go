@@ -14,13 +14,13 @@ func (a *app) eventsVerb() *urfave.Command {
 		Description: "With --since what has happened, too; without --until it goes on until Ctrl-C.\n\n" +
 			examples("minipod events", "minipod events --since 1h --filter container=web --filter event=die",
 				"minipod events --since 0 --until 0s --format json", "minipod events --format '{{.Action}} {{.Actor.Attributes.name}}'"),
-		Flags: []urfave.Flag{
+		Flags: append(podEventFlags(),
 			sinceFlag("print what has happened"),
 			untilFlag("print what happens"),
 			filterFlag("container=NAME|ID, event=ACTION, image=NAME, label=KEY[=VALUE], type=container|image|volume or volume=NAME"),
 			&urfave.StringFlag{Name: "format", Usage: "print each event by a Go `TEMPLATE`; \"json\" prints objects, one a line"},
-		},
-		Action: a.events,
+		),
+		Action: a.eventsAny,
 	}
 }
 

@@ -18,6 +18,8 @@ func Decide(p *Pod, w *World) Decision {
 	switch {
 	case p.Metadata.Deleted != nil:
 		d.end(d.untilDeleted(), false)
+	case p.Stopped() && !w.Status.finished():
+		d.end(p.stopGrace(), false)
 	case w.Leaving:
 		d.end(d.grace(), false)
 	case w.Evicted != "" || w.Status.Reason == Evicted:
@@ -108,8 +110,11 @@ func (d *decider) failed() bool {
 	return false
 }
 
-// completed tells whether all containers have ended, none to start again.
+// completed tells whether all containers have ended, none to start again. A pod that is still without any waits for its first.
 func (d *decider) completed() bool {
+	if len(d.p.Spec.Containers) == 0 {
+		return false
+	}
 	for i := range d.p.Spec.Containers {
 		l := d.life(&d.p.Spec.Containers[i])
 		if l.Stage != Ended || d.restarts(l) {

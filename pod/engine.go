@@ -155,6 +155,11 @@ func (e *Engine) begin() error {
 			e.restore(&list[i])
 		}
 	}
+	if last.Reason == ReasonStopped { // whatever the restart policy says: nothing of it has ended by itself
+		for _, l := range e.w.Lives {
+			l.Again = true
+		}
+	}
 	if last.StartTime.IsZero() {
 		e.Events.Tell(event.Normal, "Scheduled", "", "Successfully assigned %s/%s to %s", e.pod.Metadata.Namespace, e.pod.Metadata.Name, e.Events.Source.Host)
 	}

@@ -128,7 +128,7 @@ func ReadStatus(dirs state.Dirs, uid string) (*Status, error) {
 	if err != nil || there {
 		return s, err
 	}
-	if s, err = readStatus(dirs, uid); err != nil || s.finished() { // it came to its end between our two looks
+	if s, err = readStatus(dirs, uid); err != nil || s.finished() || s.Reason == ReasonStopped { // it came to its end between our two looks
 		return s, err
 	}
 	if s.Phase != Pending || !s.StartTime.IsZero() {
@@ -244,7 +244,7 @@ func Revive(dirs state.Dirs) error {
 	for _, p := range list {
 		uid := p.Metadata.UID
 		s, e := readStatus(dirs, uid)
-		if e == nil && s.finished() && p.Metadata.Deleted == nil {
+		if e == nil && (s.finished() || p.Stopped()) && p.Metadata.Deleted == nil {
 			continue
 		}
 		there, e := Supervised(dirs, uid)

@@ -34,6 +34,9 @@ func (d *decider) status() Status {
 	if old := &d.w.Status; old.finished() {
 		s.Phase, s.Reason, s.Message = old.Phase, old.Reason, old.Message
 	}
+	if d.p.Stopped() && d.Over && !s.finished() {
+		s.Phase, s.Reason, s.Message = Pending, ReasonStopped, "it was stopped, and waits to be started again"
+	}
 	s.Conditions = d.conditions(&s)
 	return s
 }
@@ -126,6 +129,8 @@ func (d *decider) phase(s *Status) string {
 	}
 	policy := d.p.Spec.RestartPolicy
 	switch {
+	case len(s.ContainerStatuses) == 0: // the first is still to come
+		return Pending
 	case failedInit > 0:
 		return Failed
 	case pendingInit > 0 && stopped+running == 0, waiting > 0 && running+stopped == 0:

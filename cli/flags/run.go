@@ -45,6 +45,7 @@ type Run struct {
 	IPC      string   // "": the default; private, shareable, none or container:NAME
 	UTS      string   // "": private; or container:NAME
 	PID      string   // "": private; or container:NAME
+	Pod      string   // the pod to put the container into
 
 	Detach      bool // leave it running
 	Restart     RestartPolicy
@@ -194,6 +195,7 @@ var runFlags = []runFlag{
 	{Flag{Name: "oom-score-adj", Kind: Int, Value: "NUMBER", Usage: "whom the kernel kills first, -1000 to 1000"}, func(r *Run) any { return r.setOOMScoreAdj }},
 	{Flag{Name: "pid", Kind: String, Value: "private|container:NAME", Usage: "private: the command is PID 1 itself, like --init=false; else whose processes it lives among"}, func(r *Run) any { return r.setPID }},
 	{Flag{Name: "platform", Kind: String, Value: "OS/ARCH", Usage: "which of an image's platforms to pull"}, func(r *Run) any { return &r.Platform }},
+	{Flag{Name: "pod", Kind: String, Value: "NAME", Usage: "put the container into this pod, with -d: see minipod pod create"}, func(r *Run) any { return &r.Pod }},
 	{Flag{Name: "privileged", Kind: Bool, Usage: "not possible without root: see --cap-add"}, func(*Run) any { return refusePrivileged }},
 	{Flag{Name: "publish", Short: "p", Kind: Strings, Value: "[IP:][HOST:]PORT[/udp]", Usage: "let the host's port lead to the container's"}, func(r *Run) any { return r.addPublish }},
 	{Flag{Name: "publish-all", Short: "P", Kind: Bool, Usage: "publish all exposed ports at free ones of the host"}, func(r *Run) any { return &r.PublishAll }},

@@ -63,6 +63,12 @@ func start(args []string, parts *Parts, create bool) (status int, err error) {
 	if err != nil {
 		return hint.ExitRuntime, err
 	}
+	switch {
+	case f.Pod != "" && create:
+		return hint.ExitRuntime, hint.Wrap(errors.New("--pod: a pod's containers start as soon as they are in it"), "minipod run -d --pod "+f.Pod)
+	case f.Pod != "":
+		return 0, ErrCold // where pods are known
+	}
 	r := &run{Run: f, parts: parts, create: create}
 	if err := r.refuseSilence(); err != nil {
 		return hint.ExitRuntime, err
