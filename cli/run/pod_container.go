@@ -131,6 +131,11 @@ func (s *podStart) fill(f *flags.Run) error {
 		return err
 	}
 	f.Log = flags.Log{MaxSize: podLogSize, MaxFile: podLogFiles}
+	if c.Lifecycle != nil && c.Lifecycle.StopSignal != nil {
+		if f.StopSignal, err = flags.ParseSignal(*c.Lifecycle.StopSignal); err != nil {
+			return failure(pod.CreateContainerConfigError, err)
+		}
+	}
 	f.Workdir = c.WorkingDir
 	words := expand(env, c.Command)
 	f.Args = expand(env, c.Args)
