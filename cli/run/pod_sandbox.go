@@ -77,8 +77,8 @@ func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.
 	if err != nil {
 		return nil, err
 	}
-	box := &podSandbox{hosted: s, host: h, hostname: hostname, root: "/proc/" + strconv.Itoa(c.PID) + "/root"}
-	err = box.settle(p, c.Network)
+	box := &podSandbox{hosted: s, host: h, hostname: hostname, root: "/proc/" + strconv.Itoa(s.begun.PID) + "/root"}
+	err = box.settle(p, s.begun.Network)
 	if err == nil {
 		if box.volumes, err = maker.Make(box.root); err != nil {
 			err = failure(pod.FailedMount, err)
@@ -176,7 +176,8 @@ type hosted struct {
 	supervisor *supervisor.Supervisor
 	id         string
 	ended      chan struct{} // closed when it has ended, and its record says how
-	record     runtime.Record
+	begun      runtime.Record // as it was when it began to run
+	record     runtime.Record // as it was in the end
 }
 
 // host starts a container and supervises it, on a thread that lives as long as the container does: the kernel kills the one with the other.
@@ -185,7 +186,7 @@ func (h *podHost) host(c *runtime.Container, b *runtime.Bundle) (*hosted, error)
 	s := &hosted{id: c.ID, ended: make(chan struct{})}
 	started := make(chan error, 1)
 	s.supervisor = &supervisor.Supervisor{
-		Container: c, Bundle: b, Events: h.events, Flatten: h.run(nil).flatten, Started: func() { started <- nil }, MakeGroup: h.makeGroup,
+		Container: c, Bundle: b, Events: h.events, Flatten: h.run(nil).flatten, Started: func() { s.begun = c.Record; started <- nil }, MakeGroup: h.makeGroup,
 	}
 	if err := s.supervisor.Listen(); err != nil {
 		return nil, errors.Join(err, finish(h.dirs, h.uids, h.gids, c, false, false))
