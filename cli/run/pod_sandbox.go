@@ -175,7 +175,7 @@ func (b *podSandbox) Stop() error {
 type hosted struct {
 	supervisor *supervisor.Supervisor
 	id         string
-	ended      chan struct{} // closed when it has ended, and its record says how
+	ended      chan struct{}  // closed when it has ended, and its record says how
 	begun      runtime.Record // as it was when it began to run
 	record     runtime.Record // as it was in the end
 }
