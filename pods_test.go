@@ -233,6 +233,15 @@ func shell(name, script string) pod.Container {
 	return pod.Container{Name: name, Command: []string{"sh", "-c", script}}
 }
 
+// network takes the processes of the pods' network into c: they come with the first pod, and leave when they have not been needed for a while.
+func (c census) network(after census) {
+	for name := range after {
+		if strings.Contains(name, `"minipod node `) || strings.Contains(name, `"minipod anchor `) {
+			c[name] = true
+		}
+	}
+}
+
 const forever = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
 
 // TestPodSharesNamespaces runs a pod of two containers, and looks at whose namespaces they have.
@@ -265,6 +274,12 @@ func TestPodSharesNamespaces(t *testing.T) {
 	}
 	m.podctl("delete", "pair")
 	p.gone()
+	for range 100 {
+		if before.network(takeCensus(t)); len(before.more(takeCensus(t, filepath.Join(m.dirs().Data, "containers")))) == 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	before.settles(t, filepath.Join(m.dirs().Data, "containers"))
 }
 
