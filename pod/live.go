@@ -188,6 +188,12 @@ func (c *ContainerStatus) lose(at time.Time) {
 
 // Wait waits until enough answers true of the pod and its status, or an error. A pod that is gone is ErrNotFound.
 func Wait(ctx context.Context, dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) error {
+	if done, err := waitShortly(ctx, dirs, uid, enough); done || err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("pod %s %w", uid, ErrNotFound)
+		}
+		return err
+	}
 	for {
 		watch, err := linux.WatchDir(podDir(dirs, path.Base(uid)))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -204,21 +210,46 @@ func Wait(ctx context.Context, dirs state.Dirs, uid string, enough func(*Stored,
 	}
 }
 
+// A watch costs 10 ms at its end, when the kernel waits for everybody who may be reading its lists (fsnotify_destroy_group). Most pods start
+// and end sooner than that matters, so at first we just look again.
+const (
+	shortly  = 150 * time.Millisecond
+	interval = 3 * time.Millisecond
+)
+
+func waitShortly(ctx context.Context, dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) (done bool, err error) {
+	for begun := time.Now(); time.Since(begun) < shortly; {
+		if done, err = look(dirs, uid, enough); done || err != nil {
+			return done, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(interval):
+		}
+	}
+	return false, nil
+}
+
+func look(dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) (bool, error) {
+	p, err := Get(dirs, uid)
+	if err != nil {
+		return false, err
+	}
+	s, err := ReadStatus(dirs, uid)
+	if err != nil {
+		return false, err
+	}
+	return enough(p, s)
+}
+
 // lookAgain is how often wait looks whether there is a supervisor: its death changes nothing in the folder.
 const lookAgain = time.Second
 
 func wait(ctx context.Context, watch *linux.Watch, dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) error {
 	defer context.AfterFunc(ctx, watch.Wake)()
 	for {
-		p, err := Get(dirs, uid)
-		if err != nil {
-			return err
-		}
-		s, err := ReadStatus(dirs, uid)
-		if err != nil {
-			return err
-		}
-		if yes, err := enough(p, s); yes || err != nil {
+		if done, err := look(dirs, uid, enough); done || err != nil {
 			return err
 		}
 		watch.Until(time.Now().Add(lookAgain))
