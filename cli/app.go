@@ -108,7 +108,7 @@ func (a *app) tree() *urfave.App {
 		group("container", groupContainers, "Work with containers", a.containerGroup(verbs)),
 		group("image", groupImages, "Work with images", images),
 		group("volume", groupVolumes, "Work with volumes", volumes),
-		a.systemGroup(), a.doctorVerb(), a.infoVerb(), a.versionVerb(), a.completionVerb())
+		a.systemGroup(), a.labGroup(), a.doctorVerb(), a.infoVerb(), a.versionVerb(), a.completionVerb())
 	return &urfave.App{
 		Name:     "minipod",
 		HelpName: "minipod",

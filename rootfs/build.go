@@ -141,6 +141,14 @@ func (b *Builder) Pivot() error {
 	return b.did(linux.PivotRoot(), `pivot_root(".", ".") umount2(".", MNT_DETACH) chdir("/")`)
 }
 
+// Chroot makes the tree this process's root and leaves the mount namespace's as it is: for lessons about what is wrong with that.
+func (b *Builder) Chroot() error {
+	if err := b.did(linux.Chroot(), `chroot(".")`); err != nil {
+		return err
+	}
+	return b.did(linux.Chdir("/"), `chdir("/")`)
+}
+
 // Place attaches the gathered mounts that match, in the plan's order.
 func (b *Builder) Place(match func(*Mount) bool) error {
 	for i := range b.Plan.Mounts {

@@ -27,9 +27,10 @@ type Bundle struct {
 	Fill    []string // sources of the mounts that are new volumes
 	UIDs    idmap.Map
 	GIDs    idmap.Map
-	Reaper  bool   // the command runs under our PID 1
-	Share   Shares `json:",omitempty"` // whose namespaces it shares
-	IPC     string `json:",omitempty"` // docker's --ipc: private, shareable (also where it is empty), none
+	Reaper  bool     // the command runs under our PID 1
+	Share   Shares   `json:",omitempty"` // whose namespaces it shares
+	Without []string `json:",omitempty"` // steps of the start that are left out: stage.Optional
+	IPC     string   `json:",omitempty"` // docker's --ipc: private, shareable (also where it is empty), none
 
 	Stdin       bool // -i: the command's stdin stays open for those who attach
 	Restart     RestartPolicy

@@ -168,7 +168,7 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan.Name, plan.Reaper = c.Name, cfg.Reaper
+	plan.Name, plan.Reaper, plan.Without = c.Name, cfg.Reaper, cfg.Without
 	plan.Explain, plan.Step = cfg.Narrate != nil, cfg.Pause != nil
 	plan.Process.Seccomp = cfg.Seccomp
 	here := filepath.Join("containers", c.ID)

@@ -276,6 +276,11 @@ func (p *Program) OpenTree(path string) {
 	p.add(fmt.Sprintf("open_tree(%q, OPEN_TREE_CLONE)", path), unix.SYS_OPEN_TREE, atFdcwd, p.bytes(path), flags).keep = true
 }
 
+// OpenPath opens path with O_PATH and keeps the descriptor.
+func (p *Program) OpenPath(path string) {
+	p.add(fmt.Sprintf("openat(%q, O_PATH)", path), unix.SYS_OPENAT, atFdcwd, p.bytes(path), unix.O_PATH|unix.O_CLOEXEC).keep = true
+}
+
 // NewMount makes a file system of the given type, attached nowhere, and keeps its descriptor. attr is of MOUNT_ATTR_*.
 func (p *Program) NewMount(fstype string, attr uint64) {
 	p.add(fmt.Sprintf("fsopen(%q)", fstype), unix.SYS_FSOPEN, p.bytes(fstype), unix.FSOPEN_CLOEXEC).keep = true

@@ -53,6 +53,9 @@ func (s *sandbox) payload() (*payload, error) {
 
 func (s *sandbox) addPayload(p *payload) {
 	for _, part := range payloadSteps {
+		if s.without(part.name) {
+			continue
+		}
 		before := p.program.Len()
 		part.add(s, p.program)
 		if p.program.Len() > before {

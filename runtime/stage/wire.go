@@ -14,6 +14,7 @@ func (p *Plan) fields(c *wire.Codec) {
 	p.Process.fields(c)
 	c.Bool(&p.Reaper)
 	wire.Int(c, &p.PIDNamespace)
+	c.Strings(&p.Without)
 	c.Bool(&p.Terminal)
 	c.Bool(&p.Explain)
 	c.Bool(&p.Step)
