@@ -69,7 +69,7 @@ func Fork(o Options) (*Sandbox, error) {
 		flags &^= linux.NewCgroup
 	}
 	p.child, err = linux.ForkInto(o.Cgroup, flags, program) // LAB: clone
-	cleanup() // a copy of the child's socket here would keep its EOF from us
+	cleanup()                                               // a copy of the child's socket here would keep its EOF from us
 	if err != nil {
 		return nil, errors.Join(err, ours.Close())
 	}
