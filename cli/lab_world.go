@@ -93,6 +93,14 @@ func (w world) RootOf(p labs.Process) (dev, inode uint64, err error) {
 // A machine is what doctor found out about it.
 type machine struct{ results []doctor.Result }
 
+// lacks are those of the requirements that this machine does not meet. Doctor takes a moment, so it is asked only where there are any.
+func (k *course) lacks(ctx context.Context, requirements []string) []doctor.Result {
+	if len(requirements) == 0 {
+		return nil
+	}
+	return k.machine(ctx).lacks(requirements)
+}
+
 // machine asks doctor, but for what takes long and no lab needs: whether registries answer.
 func (k *course) machine(ctx context.Context) machine {
 	settings, err := config.Load(k.dirs)

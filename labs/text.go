@@ -167,3 +167,19 @@ func commandsOf(markdown string) (commands []string) {
 	}
 	return commands
 }
+
+// A Reference is a place in our own code that a text names: the comment "LAB: anchor" in a file.
+type Reference struct{ File, Anchor string }
+
+var reference = regexp.MustCompile("`([a-z0-9_/]+\\.go)`[^`]*`LAB: ([a-z0-9-]+)`")
+
+// References are those of the whole text.
+func References(t *Text) []Reference {
+	var list []Reference
+	for _, s := range t.Sections {
+		for _, match := range reference.FindAllStringSubmatch(s.raw, -1) {
+			list = append(list, Reference{match[1], match[2]})
+		}
+	}
+	return list
+}
