@@ -33,7 +33,7 @@ func (b *Builder) did(err error, format string, args ...any) error {
 
 // MakePrivate cuts this mount namespace off from the host's: what we mount does not appear there, nor the reverse.
 func (b *Builder) MakePrivate() error {
-	return b.did(linux.Mount("", "/", "", linux.MsRec|linux.MsPrivate, ""), `mount("/", MS_REC|MS_PRIVATE)`)
+	return b.did(linux.Mount("", "/", "", linux.MsRec|linux.MsPrivate, ""), `mount("/", MS_REC|MS_PRIVATE)`) // LAB: private-mounts
 }
 
 // Gather makes every mount of the plan, attached to nowhere.
@@ -105,7 +105,7 @@ func (b *Builder) MountRoot() error {
 	switch p.Driver {
 	case Overlay, "":
 		options := p.overlayOptions()
-		err := linux.Mount("overlay", p.Target, "overlay", 0, options)
+		err := linux.Mount("overlay", p.Target, "overlay", 0, options) // LAB: overlay
 		if err := b.did(err, `mount("overlay", %q, "overlay", %q)`, p.Target, options); err != nil {
 			return err
 		}

@@ -91,7 +91,7 @@ func (c *Container) join(cfg *Config) (*joins, error) {
 	}
 	cfg.Spec = withPaths(cfg.Spec, first, j.donors, !slices.Contains(cfg.Without, stage.Shm))
 	cfg.UIDs, cfg.GIDs = first.bundle.UIDs, first.bundle.GIDs
-	if err := j.open(cfg.Spec.Linux.Namespaces); err != nil {
+	if err := j.open(cfg.Spec.Linux.Namespaces); err != nil { // LAB: join-namespaces
 		j.close()
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func withPaths(s *specs.Spec, owner *donor, donors map[specs.LinuxNamespaceType]
 	}
 	joined.Mounts = slices.Clone(s.Mounts)
 	for i := range joined.Mounts {
-		if d := donors[specs.IPCNamespace]; d != nil && shareShm && isOurShm(&joined.Mounts[i]) {
+		if d := donors[specs.IPCNamespace]; d != nil && shareShm && isOurShm(&joined.Mounts[i]) { // LAB: shm
 			joined.Mounts[i] = specs.Mount{Destination: shm, Type: "bind", Source: fmt.Sprintf("/proc/%d/root%s", d.PID, shm), Options: []string{"bind"}}
 		}
 	}

@@ -78,7 +78,7 @@ func pin[T any](p *Program, v *T) uintptr {
 
 // Setns joins the namespace that fd names.
 func (p *Program) Setns(fd int, kind string) {
-	p.add(fmt.Sprintf("setns(%s)", kind), unix.SYS_SETNS, uintptr(fd), 0)
+	p.add(fmt.Sprintf("setns(%s)", kind), unix.SYS_SETNS, uintptr(fd), 0) // LAB: setns
 }
 
 // SetnsAll joins all the namespaces in flags (CLONE_NEW*) that the process behind pidfd is in, in one call: the user namespace's

@@ -113,7 +113,7 @@ func ShareMount(user, mounts *os.File, path string) (*os.File, error) {
 	p := &linux.Program{}
 	p.Setns(int(user.Fd()), "user")
 	p.Setns(int(mounts.Fd()), "mnt")
-	p.OpenTree(path)
+	p.OpenTree(path) // LAB: share-mount
 	return receiveMount(0, p, path)
 }
 

@@ -113,7 +113,7 @@ func (s *sandbox) addCapabilities(p *linux.Program) {
 	if s.uid != 0 { // as Docker: another user has none, whatever the list says
 		set = 0
 	}
-	p.Capabilities(set, set, 0)
+	p.Capabilities(set, set, 0) // LAB: capabilities
 }
 
 func (s *sandbox) addNoNewPrivileges(p *linux.Program) {
