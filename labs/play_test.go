@@ -334,7 +334,7 @@ func (l *learner) solve(lab *labs.Lab, step *labs.Step) {
 			return
 		}
 	}
-	if out, err := l.minipod("lab", "check"); err != nil && strings.Contains(err.Error(), "lacks") {
+	if out, err := l.minipod("lab", "check"); err != nil && (strings.Contains(err.Error(), "lacks") || strings.Contains(err.Error(), "缺少")) {
 		l.Logf("step %s can't be done here", step.ID)
 		l.types("minipod lab skip")
 	} else {
@@ -358,7 +358,7 @@ func (l *learner) reset(lab *labs.Lab) {
 			continue
 		}
 		cmdline, err := os.ReadFile(filepath.Join(filepath.Dir(name), "cmdline"))
-		if err == nil && len(cmdline) > 0 && !bytes.HasPrefix(cmdline, []byte("bash\x00--norc")) {
+		if err == nil && len(cmdline) > 0 && !atHome(filepath.Dir(name), cmdline) {
 			l.Errorf("%s: %q is left", name, bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '}))
 		}
 	}
@@ -367,6 +367,18 @@ func (l *learner) reset(lab *labs.Lab) {
 	if bytes.Contains(mounts, []byte(l.home)) {
 		l.Error("a mount is left")
 	}
+}
+
+// atHome tells a process of the learner's own from one of the lab's world: it has all of our namespaces, as an editor that was started there, and keeps no container.
+func atHome(proc string, cmdline []byte) bool {
+	for _, kind := range []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"} {
+		its, err := os.Readlink(filepath.Join(proc, "ns", kind))
+		ours, err2 := os.Readlink("/proc/self/ns/" + kind)
+		if err != nil || err2 != nil || its != ours {
+			return false
+		}
+	}
+	return !bytes.HasPrefix(cmdline, []byte("minipod\x00"))
 }
 
 // err makes a mistake: up to its step all is right, then comes what the mistake types.
