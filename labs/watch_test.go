@@ -235,7 +235,7 @@ func unsharedPod(t *testing.T, l *learner) (web, side string) {
 			t.Skipf("there is no %s here", name)
 		}
 	}
-	server := "ip link set lo up; while :; do echo hello | busybox nc -l -s 127.0.0.1 -p 7777; done"
+	server := "ip link set lo up; while :; do echo hello | busybox nc -l -p 7777; done"
 	first := program(t, l, "unshare", "--user", "--map-root-user", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", server)
 	web = childOf(t, first.Process.Pid)
 	time.Sleep(500 * time.Millisecond) // it starts to listen
@@ -270,7 +270,7 @@ func podmanPod(t *testing.T, l *learner) (web, side string) {
 		t.Skipf("podman makes no pod here: %s", out)
 	}
 	pids := map[string]string{}
-	for name, command := range map[string]string{"web": "while true; do echo hello | nc -l -s 127.0.0.1 -p 7777; done", "side": "sleep 600"} {
+	for name, command := range map[string]string{"web": "while true; do echo hello | nc -l -p 7777; done", "side": "sleep 600"} {
 		if out, err := podman("run", "-d", "--pod", "pod", "--cgroups", "disabled", "--name", name, image, "sh", "-c", command); err != nil {
 			t.Skipf("podman runs no container in a pod here: %s", out)
 		}
