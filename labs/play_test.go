@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,11 +49,18 @@ func TestLabs(t *testing.T) {
 				mutex.Unlock()
 				t.Skipf("this machine lacks %s", strings.Join(why, ", "))
 			}
-			for _, language := range lang.All() { // twice over
+			languages, mistakes := lang.All(), lab.Wrong // twice over
+			if os.Getenv("MINIPOD_LABS") == "once" {     // in a machine where all is twenty times slower: mistakes only where no other machine makes them
+				languages = languages[:1]
+				if !slices.Contains(lab.Requires, "cgroup") {
+					mistakes = nil
+				}
+			}
+			for _, language := range languages {
 				course.learner(t, language, lab.ID).play(lab)
 			}
-			for i := range lab.Wrong {
-				course.learner(t, lang.English, lab.ID).err(lab, &lab.Wrong[i])
+			for i := range mistakes {
+				course.learner(t, lang.English, lab.ID).err(lab, &mistakes[i])
 			}
 			mutex.Lock()
 			ran++
@@ -60,6 +68,9 @@ func TestLabs(t *testing.T) {
 		})
 	}
 }
+
+// settle is for how long the kernel is given to become what was typed: minutes are none in a translated machine.
+const settle = 10 * time.Second
 
 // A course is what all learners have in common: the program, and the prepared image.
 type course struct{ bin, image string }
@@ -221,7 +232,7 @@ func (l *learner) await(line string) (screen string, status int) {
 	l.Helper()
 	select {
 	case screen = <-l.prompts:
-	case <-time.After(30 * time.Second):
+	case <-time.After(90 * time.Second):
 		l.Fatalf("after %q no prompt came back", line)
 	}
 	status, _ = strconv.Atoi(prompt.FindStringSubmatch(screen)[1])
@@ -327,7 +338,7 @@ func (l *learner) solve(lab *labs.Lab, step *labs.Step) {
 				l.check() // as watch would
 			}
 		}
-		for deadline := time.Now().Add(3 * time.Second); !l.over(step.ID) && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(settle); !l.over(step.ID) && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 			l.check()
 		}
 		if l.over(step.ID) {
@@ -392,7 +403,7 @@ func (l *learner) err(lab *labs.Lab, w *labs.Wrong) {
 		l.types(line)
 	}
 	var got, evidence string
-	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline) && got != w.Hint; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(settle); time.Now().Before(deadline) && got != w.Hint; time.Sleep(100 * time.Millisecond) {
 		j, ok := l.check()
 		if !ok || j.Step != w.Step {
 			l.Fatalf("lab %s, step %s: the mistake %q passes", lab.ID, w.Step, w.Type)
