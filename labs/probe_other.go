@@ -43,22 +43,38 @@ func cgroupFile(j *Judge, a Args) Verdict {
 	return verdict(ok, Evidence{name, strings.TrimSpace(key + " " + got), want})
 }
 
-// cgroupPeers passes where the groups of two are different and lie in one.
+// cgroupPeers passes where two have groups of their own, and there is one above both that is about them alone: the host's processes are not below it.
 func cgroupPeers(j *Judge, a Args) Verdict {
 	p, q, refused := j.two(a, "with")
 	if refused != nil {
 		return *refused
 	}
-	g, err := j.kernel().cgroup(p)
-	if err != nil {
-		return *unreadable(err)
+	var groups [3]string
+	for i, process := range []Process{p, q, {PID: j.Self}} {
+		var err error
+		if groups[i], err = j.kernel().cgroup(process); err != nil {
+			return *unreadable(err)
+		}
 	}
-	h, err := j.kernel().cgroup(q)
-	if err != nil {
-		return *unreadable(err)
+	above := commonGroup(groups[0], groups[1])
+	ok := groups[0] != groups[1] && above != groups[0] && above != groups[1] && commonGroup(above, groups[2]) != above
+	return verdict(ok, Evidence{
+		p.file("cgroup"), fmt.Sprintf("0::%s; %s has 0::%s: both are below %s", groups[0], q.file("cgroup"), groups[1], above),
+		fmt.Sprintf("two groups below one that is not above yours, 0::%s", groups[2]),
+	})
+}
+
+// commonGroup is the innermost group that both are in.
+func commonGroup(g, h string) string {
+	common := "/"
+	for part := range strings.SplitSeq(strings.Trim(g, "/"), "/") {
+		next := path.Join(common, part)
+		if h != next && !strings.HasPrefix(h, next+"/") {
+			break
+		}
+		common = next
 	}
-	ok := g != h && path.Dir(g) == path.Dir(h)
-	return verdict(ok, Evidence{p.file("cgroup"), fmt.Sprintf("0::%s; %s has 0::%s", g, q.file("cgroup"), h), "two groups in one"})
+	return common
 }
 
 // netListens looks for a listening TCP socket in the network namespace of the role, as that process sees it.

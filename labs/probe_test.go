@@ -37,11 +37,12 @@ func machineOf() fstest.MapFS {
 	file("/proc/21/mountinfo", "500 400 0:50 / / rw,relatime - overlay overlay rw,lowerdir=layers/x,upperdir=containers/c/upper,workdir=w\n"+
 		`501 500 0:51 /a\040b /with\040blank ro,nosuid shared:7 master:1 - tmpfs shm rw,size=65536k`+"\n")
 	file("/proc/30/mountinfo", "600 400 0:60 / / rw - overlay overlay rw,upperdir=/abs/upper\n")
-	file("/proc/21/cgroup", "0::/user.slice/pod.slice/web.scope\n")
+	file("/proc/21/cgroup", "0::/user.slice/pod.slice/web.scope/container\n")
 	file("/proc/30/cgroup", "0::/user.slice/pod.slice/side.scope\n")
+	file("/proc/10/cgroup", "0::/user.slice/app.slice\n")
 	file("/proc/20/cgroup", "12:memory:/x\n")
-	file("/sys/fs/cgroup/user.slice/pod.slice/web.scope/memory.max", "67108864\n")
-	file("/sys/fs/cgroup/user.slice/pod.slice/web.scope/memory.events", "low 0\noom 2\noom_kill 1\n")
+	file("/sys/fs/cgroup/user.slice/pod.slice/web.scope/container/memory.max", "67108864\n")
+	file("/sys/fs/cgroup/user.slice/pod.slice/web.scope/container/memory.events", "low 0\noom 2\noom_kill 1\n")
 	file("/proc/21/net/tcp", "  sl  local_address rem_address   st\n   0: 0100007F:1E61 00000000:0000 0A 0\n   1: 0100007F:0050 0100007F:1234 01 0\n")
 	file("/proc/30/net/tcp", "  sl  local_address rem_address   st\n")
 	m["proc/21/root"] = &fstest.MapFile{Mode: fs.ModeDir, Sys: &syscall.Stat_t{Dev: 50, Ino: 1}}
@@ -161,7 +162,8 @@ func TestProbes(t *testing.T) {
 		{"cgroup.file", "of=pid1 file=memory.max want=1", Unknown, "no cgroup v2"},
 		{"cgroup.file", "of=web file=io.max want=1", Unknown, "io.max"},
 		{"cgroup.peers", "of=web with=side", Pass, "side.scope"},
-		{"cgroup.peers", "of=web with=web", Fail, "two groups"},
+		{"cgroup.peers", "of=web with=host", Fail, "both are below /user.slice"},
+		{"cgroup.peers", "of=web with=web", Fail, "two groups below one"},
 		{"fs.same", "of=web with=side path=/dev/shm", Pass, "st_dev 51"},
 		{"fs.same", "of=web with=side path=/", Fail, "st_dev 50"},
 		{"fs.differ", "of=web with=side path=/", Pass, "different"},

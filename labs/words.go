@@ -1,6 +1,11 @@
 package labs
 
-import "codeberg.org/minipod/minipod/internal/lang"
+import (
+	"maps"
+	"slices"
+
+	"codeberg.org/minipod/minipod/internal/lang"
+)
 
 // Translate is what `minipod lab` itself says, in that language: the English format is the key. cli/lab_test.go finds each key in the code, and
 // each format of the code here.
@@ -40,3 +45,6 @@ var chinese = map[string]string{
 	"Step %d is left out.":                                               "已跳过第 %d 步。",
 	"Nothing of lab %s is left: no process, mount, namespace, control group or file. Start it again: minipod lab start %s": "实验 %s 已清理干净：没有残留的进程、挂载、命名空间、控制组或文件。重新开始：minipod lab start %s",
 }
+
+// Translated are the sentences that there is a translation of.
+func Translated() []string { return slices.Sorted(maps.Keys(chinese)) }
