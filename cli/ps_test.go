@@ -84,7 +84,7 @@ func TestPsFlags(t *testing.T) {
 		"-a -f since=mid":              "new",
 		"-a -f since=a1a1":             "new mid",
 		"-a -f since=old -f before=" + "b3b3b3b3b3b3": "mid",
-		"-n 1 -f exited=0":                            "mid",
+		"-n 1 -f exited=0": "mid",
 	} {
 		out, err, status := typed(t, append(strings.Fields("ps --format {{.Names}}"), strings.Fields(line)...)...)
 		if got := strings.Join(strings.Fields(out), " "); got != want || status != 0 || err != "" {

@@ -158,7 +158,7 @@ func (k kernel) namespace(p Process, kind string) (namespace, error) {
 	if err != nil {
 		return namespace{}, err
 	}
-	return namespace{uint64(st.Dev), st.Ino}, nil
+	return namespace{st.Dev, st.Ino}, nil
 }
 
 func (n namespace) text(kind string) string { return fmt.Sprintf("%s:[%d]", kind, n.ino) }

@@ -99,7 +99,7 @@ func mountRoot(j *Judge, a Args) Verdict {
 	if err != nil {
 		return *unreadable(err)
 	}
-	same := uint64(its.Dev) == dev && its.Ino == ino
+	same := its.Dev == dev && its.Ino == ino
 	got := fmt.Sprintf("%s is %d:%d, the root of %s is %d:%d", p.file("root"), its.Dev, its.Ino, p.file("ns/mnt"), dev, ino)
 	if a.one("by") == "chroot" {
 		return verdict(!same, Evidence{p.file("root"), got, "different"})
