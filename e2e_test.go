@@ -21,7 +21,7 @@ import (
 // The test binary is the CLI: started under the name minipod it runs main, stages and all. `make test` names a real
 // registry in $MINIPOD_REGISTRY (scripts/registry); a plain `go test` fills one in memory.
 func TestMain(m *testing.M) {
-	testscript.Main(withRegistry{m}, map[string]func(){"minipod": main, "watcher": watch})
+	testscript.Main(withRegistry{m}, map[string]func(){"minipod": main, "watcher": watch, "podctl": podctl})
 }
 
 // withRegistry runs the tests beside a registry that holds library/alpine and library/busybox.

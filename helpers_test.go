@@ -45,12 +45,13 @@ func removeAll(home string) error {
 		}
 		return out, err
 	}
+	_, gone := minipod("delete", "pods", "--all", "--all-namespaces", "--grace-period=1")
 	out, err := minipod("ps", "-aq", "--no-trunc")
 	if ids := strings.Fields(string(out)); err == nil && len(ids) > 0 {
 		_, err = minipod(append([]string{"rm", "-f"}, ids...)...)
 	}
 	_, pruned := minipod("image", "prune", "--all", "--force")
-	err = errors.Join(err, pruned)
+	err = errors.Join(gone, err, pruned)
 	races, _ := filepath.Glob(filepath.Join(home, raceLog+".*"))
 	for _, name := range races {
 		text, e := os.ReadFile(name)

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"codeberg.org/minipod/minipod/cli"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/stage"
 )
@@ -21,6 +22,9 @@ func main() {
 	}
 	if len(os.Args) > 1 && os.Args[1] == runtime.JoinVerb {
 		os.Exit(cli.InContainer(os.Args[2:]))
+	}
+	if node.Born(os.Args) {
+		os.Exit(cli.Node())
 	}
 	os.Exit(cli.Main(os.Args[1:]))
 }

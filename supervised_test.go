@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -404,7 +406,15 @@ func watch() {
 			fmt.Println(line)
 		}
 	}
-	self := strconv.Itoa(os.Getpid())
+	self, header := strconv.Itoa(os.Getpid()), make([]byte, 64)
+	exe, err := os.Open("/proc/self/exe") // the binary that minipod is here, too
+	if err == nil {
+		_, err = io.ReadFull(exe, header)
+	}
+	if err != nil {
+		tell("reached nothing: %v", err)
+		return
+	}
 	for {
 		proc, err := os.Open("/proc")
 		if err != nil {
@@ -428,9 +438,9 @@ func watch() {
 			if err != nil {
 				continue
 			}
-			// Our binary begins at this address (a static program of Go's), and busybox, which may lie anywhere, does not.
-			magic := make([]byte, 4)
-			if _, err := mem.ReadAt(magic, 0x400000); err == nil && string(magic) == elf.ELFMAG {
+			// Our binary begins at this address (a static program of Go's). Busybox may, too: its header is another.
+			begin := make([]byte, len(header))
+			if _, err := mem.ReadAt(begin, 0x400000); err == nil && bytes.Equal(begin, header) {
 				tell("%s: reached its memory", pid)
 			}
 			mem.Close()

@@ -94,6 +94,7 @@ const (
 	groupContainers = "Containers"
 	groupImages     = "Images"
 	groupVolumes    = "Volumes"
+	groupNetworks   = "Networks"
 	groupMachine    = "Your machine"
 )
 
@@ -104,10 +105,12 @@ func (a *app) tree() *urfave.App {
 	verbs = append(verbs, topLevel(groupImages, images, map[string]string{
 		"pull": "pull", "ls": "images", "rm": "rmi", "tag": "tag", "load": "load", "save": "save", "import": "import",
 	})...)
+	verbs = append(verbs, a.kubeVerbs()...)
 	verbs = append(verbs, a.inspectVerb(),
 		group("container", groupContainers, "Work with containers", a.containerGroup(verbs)),
 		group("image", groupImages, "Work with images", images),
 		group("volume", groupVolumes, "Work with volumes", volumes),
+		group("network", groupNetworks, "Look at networks", a.networkVerbs()),
 		a.systemGroup(), a.labGroup(), a.doctorVerb(), a.infoVerb(), a.versionVerb(), a.completionVerb())
 	return &urfave.App{
 		Name:     "minipod",

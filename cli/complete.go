@@ -98,6 +98,7 @@ func (a *app) candidates(words []string) []string {
 	tree := a.tree()
 	known, verbs, path := flagTable(tree.Flags), tree.Commands, []string{}
 	typed, current := words[:len(words)-1], words[len(words)-1]
+	var named []string // what the verb is about, as far as it was typed
 	for len(typed) > 0 {
 		word := typed[0]
 		typed = typed[1:]
@@ -115,6 +116,7 @@ func (a *app) candidates(words []string) []string {
 			path, known, verbs = append(path, verb.Name), flagTable(verb.Flags), verb.Subcommands
 			continue
 		}
+		named = append(named, word)
 		if len(path) > 0 && path[0] == "run" {
 			return nil // after the image come the words of the container's command
 		}
@@ -125,7 +127,7 @@ func (a *app) candidates(words []string) []string {
 	case len(verbs) > 0:
 		return verbNames(verbs)
 	}
-	return a.arguments(path)
+	return a.arguments(path, named)
 }
 
 // wantsWord tells whether the next word is the value of this flag: "-o", "--output", but not "--output=json".
@@ -159,6 +161,8 @@ func valuesOf(flag string) []string {
 	return map[string][]string{
 		"o":        {"table", "wide", "json", "yaml"},
 		"output":   {"table", "wide", "json", "yaml"},
+		"for":      {"condition=Ready", "delete", "create"},
+		"dry-run":  {"client", "server", "none"},
 		"pull":     {"missing", "always", "never"},
 		"network":  {"none", "host"},
 		"pid":      {"private"},
@@ -173,10 +177,13 @@ func valuesOf(flag string) []string {
 }
 
 // arguments are the images, volumes or containers that the verb at path may mean.
-func (a *app) arguments(path []string) []string {
+func (a *app) arguments(path, named []string) []string {
 	var err error
 	if a.dirs, err = state.Find(os.Getenv); err != nil {
 		return nil
+	}
+	if candidates, ok := a.kubeArguments(path, named); ok {
+		return candidates
 	}
 	switch strings.TrimPrefix(strings.Join(path, " "), "container ") {
 	case "inspect":
@@ -194,8 +201,10 @@ func (a *app) arguments(path []string) []string {
 			names = append(names, v.Name)
 		}
 		return names
-	case "ns", "cgroups", "top", "rm", "diff", "export", "commit", "start", "stop", "restart", "kill", "wait", "rename", "attach", "exec",
-		"pause", "unpause", "update", "stats", "logs", "port":
+	case "attach", "exec", "logs", "generate yaml":
+		return append(a.containerNames(), a.podNames()...)
+	case "ns", "cgroups", "top", "rm", "diff", "export", "commit", "start", "stop", "restart", "kill", "rename",
+		"pause", "unpause", "update", "stats", "port":
 		return a.containerNames()
 	case "completion":
 		return []string{"bash", "zsh", "fish"}

@@ -31,9 +31,9 @@ func (a *app) runVerb() *urfave.Command {
 				"minipod run --rm --explain alpine true"),
 		SkipFlagParsing: true,
 		Flags:           shownFlags(flags.RunFlags()),
-		Action: a.tableVerb(func(args []string) error { _, err := flags.ParseRun(args); return err }, func(args []string) (int, error) {
+		Action: a.runAny(a.tableVerb(func(args []string) error { _, err := flags.ParseRun(args); return err }, func(args []string) (int, error) {
 			return run.Main(args, &run.Parts{Compile: compileSeccomp})
-		}),
+		})),
 	}
 }
 

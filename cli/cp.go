@@ -28,11 +28,11 @@ func (a *app) cpVerb() *urfave.Command {
 			"What comes out is yours, what goes in belongs to the container's root.\n\n" +
 			examples("minipod cp web:/etc/nginx/nginx.conf .", "minipod cp index.html web:/srv/", "minipod cp web:/var/log/. logs",
 				"minipod cp web:/etc - | tar -tv"),
-		Flags: []urfave.Flag{
+		Flags: append(podFlags(),
 			&urfave.BoolFlag{Name: "archive", Aliases: []string{"a"}, Usage: "into a container: keep the numbers of the files' owners"},
 			&urfave.BoolFlag{Name: "follow-link", Aliases: []string{"L"}, Usage: "copy what a symbolic link at the source leads to"},
 			quietFlag("do not tell how much was copied"),
-		},
+		),
 		Action: a.cp,
 	}
 }
@@ -64,7 +64,7 @@ func (a *app) cp(c *urfave.Context) error {
 	if name == "" {
 		name, target = to.container, to.container+":"+to.path
 	}
-	r, err := runtime.Find(a.dirs, name)
+	r, err := a.cpContainer(c, name)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (a *app) copyOut(ctx context.Context, r runtime.Record, path, local string,
 		return 0, err
 	}
 	defer null.Close()
-	other := a.startOther(ctx, r, copyOrder{Out: true, Container: r.Name, Path: path, Follow: follow}, null, theirs)
+	other := a.startOther(ctx, r, copyOrder{Out: true, Container: r.Name, Path: []byte(path), Follow: follow}, null, theirs)
 	pipe := &countingReader{r: ours}
 	err = receiveLocal(ctx, bufio.NewReaderSize(pipe, 256<<10), local, a.out)
 	ours.Close() // whatever it still wants to write: it ends now
@@ -129,7 +129,7 @@ func (a *app) copyIn(ctx context.Context, r runtime.Record, local, path string, 
 	if err != nil {
 		return 0, err
 	}
-	other := a.startOther(ctx, r, copyOrder{Container: r.Name, Path: path, Archive: archive}, theirs, os.Stderr)
+	other := a.startOther(ctx, r, copyOrder{Container: r.Name, Path: []byte(path), Archive: archive}, theirs, os.Stderr)
 	pipe := &countingWriter{w: ours}
 	err = sendLocal(ctx, pipe, local, a.in, follow)
 	ours.Close()

@@ -28,7 +28,8 @@ const copyVerb = "copy-files"
 // A copyOrder is what the process at the container's side of a copy is told.
 type copyOrder struct {
 	Out             bool   // from the container, to standard output; else from standard input
-	Container, Path string // the first for errors only
+	Container       string // for errors only
+	Path            []byte // a file's name need not be the Unicode that a text in JSON is
 	Follow, Archive bool
 }
 
@@ -127,15 +128,15 @@ func copyFiles(root linux.File, text string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	tree, place := files.Tree{Root: root}, order.Container+":"+order.Path
+	tree, place := files.Tree{Root: root}, order.Container+":"+string(order.Path)
 	var err error
 	if order.Out {
-		if err = files.Send(ctx, os.Stdout, tree, order.Path, order.Follow); err != nil {
+		if err = files.Send(ctx, os.Stdout, tree, string(order.Path), order.Follow); err != nil {
 			err = fmt.Errorf("copy from %s: %w", place, err)
 		}
 	} else {
 		in := bufio.NewReaderSize(os.Stdin, 256<<10)
-		err = files.Receive(ctx, in, tree, order.Path, files.Options{KeepOwners: order.Archive})
+		err = files.Receive(ctx, in, tree, string(order.Path), files.Options{KeepOwners: order.Archive})
 		if errors.Is(err, files.ErrCutOff) { // who sends has said why
 			return exitFailure
 		}

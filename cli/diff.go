@@ -7,6 +7,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -86,9 +90,17 @@ func (a *app) diff(c *urfave.Context) error {
 	}
 	out := bufio.NewWriter(a.out)
 	for _, change := range changes {
-		fmt.Fprintf(out, "%c %s\n", change.Kind, change.Path)
+		name := change.Path
+		if isTerminal(a.out) && !printable(name) { // a name may hold what a terminal obeys
+			name = strconv.Quote(name)
+		}
+		fmt.Fprintf(out, "%c %s\n", change.Kind, name)
 	}
 	return out.Flush()
+}
+
+func printable(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) })
 }
 
 func (a *app) export(c *urfave.Context) error {
@@ -132,7 +144,7 @@ func writeOutput(name string, write func(io.Writer) error) error {
 		}
 		return errors.Join(write(f), f.Close())
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-") // with mode 0600, as docker's: it may hold secrets
+	f, err := os.CreateTemp(filepath.Dir(name), ".minipod-") // with mode 0600, as docker's: it may hold secrets
 	if err != nil {
 		return err
 	}

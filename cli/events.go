@@ -6,6 +6,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"codeberg.org/minipod/minipod/events"
+	"codeberg.org/minipod/minipod/internal/hint"
 )
 
 func (a *app) eventsVerb() *urfave.Command {
@@ -14,13 +15,13 @@ func (a *app) eventsVerb() *urfave.Command {
 		Description: "With --since what has happened, too; without --until it goes on until Ctrl-C.\n\n" +
 			examples("minipod events", "minipod events --since 1h --filter container=web --filter event=die",
 				"minipod events --since 0 --until 0s --format json", "minipod events --format '{{.Action}} {{.Actor.Attributes.name}}'"),
-		Flags: []urfave.Flag{
+		Flags: append(podEventFlags(),
 			sinceFlag("print what has happened"),
 			untilFlag("print what happens"),
 			filterFlag("container=NAME|ID, event=ACTION, image=NAME, label=KEY[=VALUE], type=container|image|volume or volume=NAME"),
 			&urfave.StringFlag{Name: "format", Usage: "print each event by a Go `TEMPLATE`; \"json\" prints objects, one a line"},
-		},
-		Action: a.events,
+		),
+		Action: a.eventsAny,
 	}
 }
 
@@ -57,7 +58,7 @@ func (a *app) events(c *urfave.Context) error {
 		}
 		t, err := parseTemplate(format)
 		if err != nil {
-			return err
+			return hint.Exit(err, exitTemplate)
 		}
 		show = func(e events.Event) error { return execute(a.out, t, e) }
 	}

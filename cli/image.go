@@ -221,8 +221,7 @@ func createdBetween(c *urfave.Context, f filters, images *store.Store, now time.
 
 // parseTime reads a moment as docker does: "24h" (ago), RFC 3339 whole or cut short, or seconds since 1970.
 func parseTime(text string, now time.Time) (time.Time, error) {
-	t, err := logs.ParseTime(text, now, time.Local)
-	return t, badUsage(err, "")
+	return logs.ParseTime(text, now, time.Local)
 }
 
 // imageNames are for completion.

@@ -16,6 +16,9 @@ func Inside(args []string) int {
 	if len(args) > 2 && args[0] == run.FlattenVerb {
 		return status(layer.Flatten(context.Background(), args[1], args[2:]))
 	}
+	if len(args) > 2 && args[0] == run.GroupVerb {
+		return status(run.SetGroup(args[1], args[2:]))
+	}
 	if len(args) == 3 && args[0] == copyVerb {
 		return copyStoppedFiles(args[1], args[2])
 	}
@@ -23,6 +26,8 @@ func Inside(args []string) int {
 		switch verb, argument := args[0], args[1]; verb {
 		case run.RemoveVerb:
 			return status(runtime.RemoveTree(argument))
+		case run.CompileVerb:
+			return status(run.CompileSeccomp(argument, &run.Parts{Compile: compileSeccomp}))
 		case run.ProbeVerb:
 			return status(run.ProbeStorage(argument))
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"codeberg.org/minipod/minipod/cli/flags"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/spec"
 )
@@ -177,10 +179,42 @@ func describe(r runtime.Record, s *specs.Spec, f *flags.Run, image *ocispec.Imag
 	if mode := c.HostConfig.NetworkMode; mode != "" {
 		c.NetworkSettings.Networks[mode] = endpoint{}
 	}
+	if n := r.Network; n != nil {
+		c.NetworkSettings.Gateway, c.NetworkSettings.IPAddress, c.NetworkSettings.MacAddress, c.NetworkSettings.IPPrefixLen = n.Gateway, n.IP, n.MAC, n.Prefix
+		c.NetworkSettings.Networks[c.HostConfig.NetworkMode] = endpoint{Gateway: n.Gateway, IPAddress: n.IP, MacAddress: n.MAC, IPPrefixLen: n.Prefix, Aliases: aliasesOf(f)}
+		c.NetworkSettings.Ports = bindings(n.Ports, true)
+	}
 	if r.PID != 0 {
 		c.NetworkSettings.SandboxKey = "/proc/" + strconv.Itoa(r.PID) + "/ns/net"
 	}
 	return c
+}
+
+// bindings lists ports as docker does: by the container's. actual are those that are listened at, address by address, and not what was asked for.
+func bindings(ports []node.Port, actual bool) map[string][]portBinding {
+	list := map[string][]portBinding{}
+	for _, p := range ports {
+		key := fmt.Sprintf("%d/%s", p.ContainerPort, p.Protocol)
+		if !actual {
+			number := ""
+			if p.HostPort != 0 {
+				number = strconv.Itoa(int(p.HostPort))
+			}
+			list[key] = append(list[key], portBinding{p.HostIP, number})
+			continue
+		}
+		for _, ip := range hostIPs(p) {
+			list[key] = append(list[key], portBinding{ip, strconv.Itoa(int(p.HostPort))})
+		}
+	}
+	return list
+}
+
+func aliasesOf(f *flags.Run) []string {
+	if f == nil {
+		return nil
+	}
+	return f.Aliases
 }
 
 // whole is a copy of s in which the parts that are looked into are there.
@@ -225,6 +259,15 @@ func configOf(r runtime.Record, s *specs.Spec, f *flags.Run, image *ocispec.Imag
 	}
 	if f == nil {
 		return c
+	}
+	if len(f.Publish)+len(f.Expose) > 0 {
+		c.ExposedPorts = maps.Clone(c.ExposedPorts)
+		if c.ExposedPorts == nil {
+			c.ExposedPorts = map[string]struct{}{}
+		}
+		for _, p := range slices.Concat(f.Publish, f.Expose) {
+			c.ExposedPorts[fmt.Sprintf("%d/%s", p.ContainerPort, p.Protocol)] = struct{}{}
+		}
 	}
 	c.User, c.WorkingDir = cmp.Or(f.User, c.User), cmp.Or(f.Workdir, c.WorkingDir)
 	c.Hostname = cmp.Or(s.Hostname, f.Hostname, c.Hostname)
@@ -283,6 +326,11 @@ func hostConfigOf(r runtime.Record, s *specs.Spec, f *flags.Run) hostConfig {
 	h.RestartPolicy = restartPolicy{cmp.Or(f.Restart.Name, "no"), f.Restart.Maximum}
 	h.CapAdd, h.CapDrop, h.ReadonlyRootfs, h.Init = f.CapAdd, f.CapDrop, f.ReadOnly, &f.Init
 	h.ShmSize = cmp.Or(f.ShmSize, spec.DefaultShmSize)
+	var published []node.Port
+	for _, p := range f.Publish {
+		published = append(published, node.Port(p))
+	}
+	h.PortBindings, h.PublishAllPorts = bindings(published, false), f.PublishAll
 	for _, host := range f.AddHosts {
 		h.ExtraHosts = append(h.ExtraHosts, host.Name+":"+host.Addr)
 	}

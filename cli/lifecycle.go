@@ -47,19 +47,19 @@ func (a *app) lifecycleVerbs() []*urfave.Command {
 			Flags: []urfave.Flag{&urfave.StringFlag{Name: "signal", Aliases: []string{"s"}, Value: "KILL", Usage: "which `SIGNAL`, a name or a number"}},
 		},
 		{
-			Name: "wait", Usage: "Wait until containers end, and print their exit statuses", ArgsUsage: "CONTAINER...", Category: groupContainers, Action: a.wait,
+			Name: "wait", Usage: "Wait until containers end, and print their exit statuses", ArgsUsage: "CONTAINER...    or    --for CONDITION TYPE/NAME...", Category: groupContainers, Action: a.waitAny, Flags: waitFlags(),
 		},
 		{
 			Name: "rename", Usage: "Rename a container", ArgsUsage: "CONTAINER NAME", Category: groupContainers, Action: a.rename,
 		},
 		{
-			Name: "attach", Usage: "Connect stdin, stdout and stderr with a running container's", ArgsUsage: "CONTAINER", Category: groupContainers, Action: a.attach,
+			Name: "attach", Usage: "Connect stdin, stdout and stderr with a running container's", ArgsUsage: "CONTAINER", Category: groupContainers, Action: a.attachAny,
 			Description: "The exit status is the command's. At a terminal, Ctrl-P Ctrl-Q leaves the container running.",
-			Flags: []urfave.Flag{
+			Flags: append(attachFlags(),
 				keys,
 				&urfave.BoolFlag{Name: "no-stdin", Usage: "leave stdin out"},
 				&urfave.BoolFlag{Name: "sig-proxy", Value: true, Usage: "hand signals on to the command, where it has no terminal"},
-			},
+			),
 		},
 	}, a.limitVerbs()...)
 }
@@ -67,24 +67,28 @@ func (a *app) lifecycleVerbs() []*urfave.Command {
 // createVerb is `minipod create`: run's flags.
 func (a *app) createVerb() *urfave.Command {
 	return &urfave.Command{
-		Name: "create", Usage: "Make a container and do not start it", ArgsUsage: "IMAGE [COMMAND] [ARGUMENT...]", Category: groupContainers,
-		Description:     "It takes the flags of run, and prints the container's id.\n\n" + examples("minipod create --name web --restart always nginx"),
-		SkipFlagParsing: true, Flags: shownFlags(flags.RunFlags()),
-		Action: a.tableVerb(func(args []string) error { _, err := flags.ParseRun(args); return err }, func(args []string) (int, error) {
+		Name: "create", Usage: "Make a container and do not start it; with -f, pods", ArgsUsage: "IMAGE [COMMAND] [ARGUMENT...]    or    -f FILE", Category: groupContainers,
+		Description: "It takes the flags of run, and prints the container's id. With -f it makes the pods and other objects of a manifest, as kubectl does.\n\n" +
+			examples("minipod create --name web --restart always nginx", "minipod create -f web.yaml"),
+		SkipFlagParsing: true, Flags: shownFlags(createTable()),
+		Action: a.createAny(a.tableVerb(func(args []string) error { _, err := flags.ParseRun(args); return err }, func(args []string) (int, error) {
 			return run.Create(args, &run.Parts{Compile: compileSeccomp})
-		}),
+		})),
 	}
+}
+
+// isOfStart tells which of run's flags are about the start, and so not create's.
+func isOfStart(f flags.Flag) bool {
+	return slices.Contains([]string{"detach", "explain", "sig-proxy", "step"}, f.Name)
 }
 
 func (a *app) execVerb() *urfave.Command {
 	return &urfave.Command{
-		Name: "exec", Usage: "Run a command in a running container", ArgsUsage: "CONTAINER COMMAND [ARGUMENT...]", Category: groupContainers,
+		Name: "exec", Usage: "Run a command in a running container", ArgsUsage: "CONTAINER COMMAND [ARGUMENT...]    or    POD -- COMMAND...", Category: groupContainers,
 		Description: "The exit status is the command's, or 126 where it could not be executed, 127 where there is no such command.\n\n" +
-			examples("minipod exec web nginx -t", "minipod exec -it web sh"),
-		SkipFlagParsing: true, Flags: shownFlags(flags.ExecFlags()),
-		Action: a.tableVerb(func(args []string) error { _, err := flags.ParseExec(args); return err }, func(args []string) (int, error) {
-			return run.Exec(args, nil)
-		}),
+			examples("minipod exec web nginx -t", "minipod exec -it web sh", "minipod exec pod/web -c app -- env"),
+		SkipFlagParsing: true, Flags: shownFlags(execTable()),
+		Action: a.tableVerb(func(args []string) error { _, err := parseExecLine(args); return err }, a.execAny),
 	}
 }
 

@@ -18,17 +18,17 @@ import (
 
 func (a *app) logsVerb() *urfave.Command {
 	return &urfave.Command{
-		Name: "logs", Usage: "Print what a container has printed", ArgsUsage: "CONTAINER", Category: groupContainers,
+		Name: "logs", Usage: "Print what a container or a pod has printed", ArgsUsage: "CONTAINER    or    POD [-c CONTAINER]", Category: groupContainers,
 		Description: "Its standard output goes to yours, and its standard error to yours.\n\n" +
-			examples("minipod logs web", "minipod logs -f --tail 20 web", "minipod logs -t --since 10m web", "minipod logs --since 2026-11-27T11:00 --until 2026-11-27T12:00 web"),
-		Flags: []urfave.Flag{
+			examples("minipod logs web", "minipod logs -f --tail 20 web", "minipod logs -t --since 10m web", "minipod logs --since 2026-11-27T11:00 --until 2026-11-27T12:00 web", "minipod logs pod/web -c app --previous"),
+		Flags: append(podLogFlags(),
 			&urfave.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with what it prints, until it ends"},
 			sinceFlag("print what was printed"),
 			untilFlag("print what was printed"),
 			&urfave.StringFlag{Name: "tail", Aliases: []string{"n"}, Value: "all", Usage: "print the last `LINES` only"},
 			&urfave.BoolFlag{Name: "timestamps", Aliases: []string{"t"}, Usage: "print the time before each line"},
-		},
-		Action: a.logs,
+		),
+		Action: a.logsAny,
 	}
 }
 
@@ -66,7 +66,7 @@ func (a *app) logs(c *urfave.Context) error {
 	}
 	if lines := c.String("tail"); lines != "all" {
 		if o.Tail, err = strconv.Atoi(lines); err != nil {
-			return badUsage(fmt.Errorf("invalid value %q for --tail", lines), "write a number of lines, or all")
+			return hint.Wrap(fmt.Errorf("invalid value %q for --tail", lines), "write a number of lines, or all")
 		}
 	}
 	r, err := runtime.Find(a.dirs, c.Args().First())

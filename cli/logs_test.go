@@ -61,10 +61,10 @@ func TestLogs(t *testing.T) {
 		{"logs silent", "", "", 0},
 		{"logs", "", "minipod: \"minipod logs\" requires exactly 1 argument, got 0\nhint: run `minipod logs --help`\n", 125},
 		{"logs nope", "", "minipod: no such container: nope\nhint: list them: minipod ps -a\n", 1},
-		{"logs --tail many web", "", "minipod: invalid value \"many\" for --tail\nhint: write a number of lines, or all\n", 125},
+		{"logs --tail many web", "", "minipod: invalid value \"many\" for --tail\nhint: write a number of lines, or all\n", 1},
 		{
 			"logs --since yesterday web", "",
-			"minipod: --since: invalid time \"yesterday\"\nhint: write 42m, 2006-01-02, 2006-01-02T15:04:05Z or seconds since 1970\n", 125,
+			"minipod: --since: invalid time \"yesterday\"\nhint: write 42m, 2006-01-02, 2006-01-02T15:04:05Z or seconds since 1970\n", 1,
 		},
 	} {
 		out, err, status := typed(t, strings.Fields(c.line)...)
@@ -188,8 +188,9 @@ func TestEvents(t *testing.T) {
 		{"events --since 1h --until 0s --filter label=tier=a,b --format {{.Status}}", "start\n", "", 0},
 		{"events --since 1h --until 30m", "", "", 0},
 		{"events --filter size=1", "", "invalid filter \"size\": use one of container, event", 125},
-		{"events --since 0 --until 0s --format {{.Nope}}", "", "minipod: run the template: ", 125},
-		{"events --until tomorrow", "", "minipod: --until: invalid time", 125},
+		{"events --since 0 --until 0s --format {{.Nope}}", "", "minipod: run the template: ", 1},
+		{"events --format {{", "", "minipod: parse the template: ", 64},
+		{"events --until tomorrow", "", "minipod: --until: invalid time", 1},
 		{"events x", "", "requires no arguments, got 1", 125},
 	} {
 		out, err, status := typed(t, strings.Fields(c.line)...)

@@ -39,7 +39,7 @@ func viewed(records []runtime.Record) []view.Container {
 	var list []view.Container
 	for i := len(records) - 1; i >= 0; i-- {
 		if r := records[i]; r.PID != 0 {
-			list = append(list, view.Container{ID: r.ID, Name: r.Name, PID: r.PID, Birth: r.Birth})
+			list = append(list, view.Container{ID: r.ID, Name: shownName(&r), PID: r.PID, Birth: r.Birth})
 		}
 	}
 	return list
@@ -93,4 +93,12 @@ func exclusive(c *urfave.Context, one string, others ...string) error {
 		}
 	}
 	return nil
+}
+
+// shownName is what the views call a container: a pod's is its pod's name and its own, since its whole name is 100 characters.
+func shownName(r *runtime.Record) string {
+	if name := r.Labels["io.kubernetes.pod.name"]; name != "" {
+		return name + "/" + r.Labels["io.kubernetes.container.name"]
+	}
+	return r.Name
 }

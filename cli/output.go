@@ -11,6 +11,8 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 	"sigs.k8s.io/yaml"
+
+	"codeberg.org/minipod/minipod/internal/hint"
 )
 
 // A listing prints the same rows in every form that a listing verb offers. Rows are structs of strings with docker's
@@ -101,7 +103,7 @@ func parseTemplate(text string) (*template.Template, error) {
 		},
 	}).Parse(text)
 	if err != nil {
-		return nil, badUsage(fmt.Errorf("parse the template: %w", err), "see docs/images.md for what a template may name")
+		return nil, hint.Wrap(fmt.Errorf("parse the template: %w", err), "see docs/images.md for what a template may name")
 	}
 	return t, nil
 }
@@ -110,7 +112,7 @@ func parseTemplate(text string) (*template.Template, error) {
 func execute(w io.Writer, t *template.Template, v any) error {
 	var line bytes.Buffer
 	if err := t.Execute(&line, v); err != nil {
-		return badUsage(fmt.Errorf("run the template: %w", err), "print --format json to see the names there are")
+		return hint.Wrap(fmt.Errorf("run the template: %w", err), "print --format json to see the names there are")
 	}
 	line.WriteByte('\n')
 	_, err := w.Write(line.Bytes())
@@ -135,6 +137,9 @@ func printRecords(w io.Writer, form string, v any) error {
 	return err
 }
 
+// exitTemplate is docker's exit status where inspect and events can't read their template (EX_USAGE).
+const exitTemplate = 64
+
 // printInspect writes docker's `inspect`: a JSON array of all objects, or a line a template for each.
 func printInspect[T any](w io.Writer, objects []T, format string) error {
 	if format == "" {
@@ -148,7 +153,7 @@ func printInspect[T any](w io.Writer, objects []T, format string) error {
 	}
 	t, err := parseTemplate(format)
 	if err != nil {
-		return err
+		return hint.Exit(err, exitTemplate)
 	}
 	for _, o := range objects {
 		err := execute(w, t, o)

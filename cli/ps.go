@@ -9,7 +9,9 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/cli/run"
+	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/supervisor"
 	"codeberg.org/minipod/minipod/volume"
@@ -82,8 +84,8 @@ func (a *app) ps(c *urfave.Context) error {
 			Names: "NAMES", PID: "PID", Labels: "LABELS", Ports: "PORTS", Size: "SIZE", Mounts: "MOUNTS", LocalVolumes: "LOCAL VOLUMES",
 			Networks: "NETWORKS", Platform: "PLATFORM",
 		},
-		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}`,
-		wide:  `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}\t{{.PID}}\t{{.Labels}}`,
+		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`,
+		wide:  `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.PID}}\t{{.Labels}}`,
 		name:  func(r containerRow) string { return r.ID },
 	}
 	for _, r := range records {
@@ -138,9 +140,17 @@ func rowOf(r runtime.Record, whole bool) containerRow {
 	return containerRow{
 		ID: id, Image: r.Image, Command: strconv.Quote(command), CreatedAt: r.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		RunningFor: humanSince(now, r.Created), Status: status, State: r.Status, Names: r.Name, PID: pid, Labels: joinLabels(r.Labels),
-		Size: "0B", Mounts: strings.Join(volumes, ","), LocalVolumes: strconv.Itoa(len(r.Volumes)), Platform: hostPlatform(),
+		Ports: portColumn(r), Networks: networksOf(r), Size: "0B", Mounts: strings.Join(volumes, ","), LocalVolumes: strconv.Itoa(len(r.Volumes)), Platform: hostPlatform(),
 		labels: r.Labels,
 	}
+}
+
+// networksOf names the pods' network for who is there now. Of the others a record does not tell.
+func networksOf(r runtime.Record) string {
+	if r.Network == nil {
+		return ""
+	}
+	return flags.PodNetwork
 }
 
 // commandLine joins a command's words, those with a space in single quotes, as docker does. It is for reading alone.
@@ -192,8 +202,20 @@ func (a *app) rm(c *urfave.Context) error {
 	})
 }
 
+// tellKilled appends to the events what docker does when it kills a container.
+func (a *app) tellKilled(r *runtime.Record) {
+	log := events.Open(a.dirs)
+	for _, happened := range []struct{ action, key, value string }{{"kill", "signal", "9"}, {"die", "exitCode", "137"}} {
+		e := events.Container(happened.action, r.ID, runtime.NameOf(*r), r.Image, r.Labels, map[string]string{happened.key: happened.value})
+		if err := log.Append(e); err != nil {
+			a.warn(err)
+		}
+	}
+}
+
 func (a *app) removeContainer(r runtime.Record, force, volumes bool) error {
-	if force && r.Status != runtime.StatusExited {
+	kill := force && r.Status != runtime.StatusExited
+	if kill {
 		if err := supervisor.Kill(a.dirs, r); err != nil {
 			return fmt.Errorf("kill container %s: %w", r.Name, err)
 		}
@@ -207,6 +229,9 @@ func (a *app) removeContainer(r runtime.Record, force, volumes bool) error {
 	}
 	if err != nil {
 		return err
+	}
+	if kill && (held.Status == runtime.StatusRunning || held.Status == runtime.StatusPaused) { // its supervisor, which was killed, too, did not come to tell of it
+		a.tellKilled(&held.Record)
 	}
 	if err := held.Delete(a.removeTree); err != nil {
 		return errors.Join(fmt.Errorf("remove container %s: %w", r.Name, err), held.Close())

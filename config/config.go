@@ -24,6 +24,7 @@ type Config struct {
 	Registries  map[string]Registry `json:"registries"`  // by host[:port]
 	Pull        Pull                `json:"pull"`
 	Storage     Storage             `json:"storage"`
+	Network     Network             `json:"network"`
 
 	file string // where it was read from, or would be
 }
@@ -48,6 +49,13 @@ type Storage struct {
 	MaxLayerSize Size   `json:"maxLayerSize"` // of one unpacked layer
 }
 
+// Network is the pods' network.
+type Network struct {
+	Default string `json:"default"` // what a container has that asks for nothing: pod, none or host
+	Uplink  string `json:"uplink"`  // what leads out: auto, gvisor (/dev/net/tun), redirect (TCP alone) or none
+	Subnet  string `json:"subnet"`  // their addresses; "": 10.88.0.0/16, or another where the host has that one
+}
+
 // Drivers are the values of Storage.Driver.
 func Drivers() []string { return []string{"auto", "overlay", "fuse-overlayfs", "copy"} }
 
@@ -58,6 +66,7 @@ func Default() *Config {
 		Registries:  map[string]Registry{},
 		Pull:        Pull{Downloads: 3},
 		Storage:     Storage{Driver: "auto", MaxLayerSize: 32 << 30},
+		Network:     Network{Default: "pod", Uplink: "auto"},
 	}
 }
 
@@ -136,12 +145,27 @@ func (c *Config) check() error {
 	if c.Storage.MaxLayerSize < 1 {
 		return fmt.Errorf("storage.maxLayerSize: %d is not positive", c.Storage.MaxLayerSize)
 	}
+	if d := c.Network.Default; d != "pod" && d != "none" && d != "host" {
+		return fmt.Errorf("network.default: %q is none of pod, none, host", d)
+	}
+	if u := c.Network.Uplink; u != "auto" && u != "gvisor" && u != "redirect" && u != "none" {
+		return fmt.Errorf("network.uplink: %q is none of auto, gvisor, redirect, none", u)
+	}
+	if s := c.Network.Subnet; s != "" && !isSubnet(s) {
+		return fmt.Errorf("network.subnet: %q is no IPv4 subnet such as 10.88.0.0/16", s)
+	}
 	for _, d := range Drivers() {
 		if c.Storage.Driver == d {
 			return nil
 		}
 	}
 	return fmt.Errorf("storage.driver: %q is none of %s", c.Storage.Driver, strings.Join(Drivers(), ", "))
+}
+
+// isSubnet tells a subnet by its form. The node, which may import what knows more, reads it.
+func isSubnet(s string) bool {
+	address, bits, found := strings.Cut(s, "/")
+	return found && strings.Count(address, ".") == 3 && bits != "" && strings.Trim(address, "0123456789.") == "" && strings.Trim(bits, "0123456789") == ""
 }
 
 func isHost(s string) bool {

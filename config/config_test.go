@@ -47,7 +47,7 @@ func TestParseRefuses(t *testing.T) {
 		{`{} {}`, "something follows"},
 		{`{"registries": {"docker.io": {"mirors": ["x"]}}}`, "unknown field registries.docker.io.mirors (did you mean mirrors?)"},
 		{`{"Storage": {}}`, "unknown field Storage (did you mean storage?)"},
-		{`{"xyz": 1}`, "known here: pull, registries, storage, unqualified"},
+		{`{"xyz": 1}`, "known here: network, pull, registries, storage, unqualified"},
 		{"{\n\"pull\": {\"downloads\": \"3\"}}", "line 2: pull.downloads: a string where int is wanted"},
 		{`{"pull": {"downloads": 0}}`, "pull.downloads: 0"},
 		{`{"storage": {"driver": "zfs"}}`, `"zfs" is none of auto, overlay`},

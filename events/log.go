@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path"
-	"syscall"
 	"time"
 
 	"codeberg.org/minipod/minipod/internal/jsonl"
@@ -36,73 +33,12 @@ func (l *Log) Append(e Event) error {
 	e.Time, e.Scope = e.TimeNano/int64(time.Second), "local"
 	line, err := json.Marshal(e)
 	if err == nil {
-		err = l.append(append(line, '\n'))
+		err = jsonl.Append(l.name, l.maxSize, append(line, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("append to the log of events: %w", err)
 	}
 	return nil
-}
-
-func (l *Log) append(line []byte) error {
-	if len(line) > jsonl.MaxLine { // labels have no limit; a line has one for its readers
-		return fmt.Errorf("an event of %d bytes: %w", len(line), syscall.EMSGSIZE)
-	}
-	lock, err := state.RLockFile(l.name)
-	if err != nil {
-		return err
-	}
-	size, err := appendLine(l.name, line)
-	if err = errors.Join(err, lock.Unlock()); err != nil || size <= l.maxSize {
-		return err
-	}
-	return l.rotate(size > 2*l.maxSize)
-}
-
-// appendLine appends to the file of that name, which the caller's lock keeps from being rotated, and answers its size.
-func appendLine(name string, line []byte) (int64, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	complete, err := jsonl.Complete(f)
-	if err != nil {
-		return 0, err
-	}
-	if !complete { // whoever wrote that line has died, or the disk was full; or it is growing just now, and this is an empty line
-		line = append([]byte{'\n'}, line...)
-	}
-	if _, err := f.Write(line); err != nil {
-		return 0, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
-// rotate renames the file, if nobody else does or appends at this moment: whoever does sees that it is too long, too. Where there
-// always was somebody it waits, as all of those do then: so each of them gets its turn.
-func (l *Log) rotate(wait bool) error {
-	take := state.TryLockThere
-	if wait {
-		take = state.LockFile
-	}
-	lock, err := take(l.name)
-	if errors.Is(err, state.ErrLocked) || errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer lock.Unlock()
-	info, err := os.Lstat(l.name)
-	if err != nil || info.Size() <= l.maxSize { // another has rotated between our look and our lock
-		return err
-	}
-	return os.Rename(l.name, l.name+".1")
 }
 
 // ReadOptions say which events are wanted.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -56,7 +57,7 @@ func InhabitantsOf(files fs.FS, world string, self int, bound []Process) ([]Proc
 func (k kernel) keeps(p Process) bool {
 	text, err := k.read(p.file("cmdline"))
 	f := strings.Split(text, "\x00")
-	return err == nil && len(f) > 2 && filepath.Base(f[0]) == "minipod" && (f[1] == "supervisor" || f[1] == "sandbox" || f[1] == "run")
+	return err == nil && len(f) > 2 && filepath.Base(f[0]) == "minipod" && slices.Contains([]string{"supervisor", "sandbox", "run", "node"}, f[1])
 }
 
 // elsewhere tells whether a process has a namespace that pid does not have.

@@ -40,6 +40,7 @@ const (
 	OOMKilled                  = "OOMKilled"
 	ContainerStatusUnknown     = "ContainerStatusUnknown" // nobody saw its end
 	DeadlineExceeded           = "DeadlineExceeded"       // of a pod: activeDeadlineSeconds
+	Evicted                    = "Evicted"                // of a pod: an emptyDir has outgrown its sizeLimit
 )
 
 // A Status is what there is: a v1.PodStatus.

@@ -12,10 +12,16 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
 )
+
+// JobControl are the signals that must be blocked in every thread of ours, which only who executes us can see to: see the package stage.
+// os/signal may hand out a SIGCONT before the SIGTSTP that came earlier, and the command would stay stopped for ever. The kernel keeps
+// the later one alone (man 7 signal), where the earlier was not taken yet; so these two are taken from the kernel.
+func JobControl() linux.SignalSet { return linux.Signals(syscall.SIGTSTP, syscall.SIGCONT) }
 
 // A Reaper is made (by Listen) before anybody is told of its main child, so that no signal falls in between.
 type Reaper struct {
@@ -28,6 +34,7 @@ type Reaper struct {
 func Listen() *Reaper {
 	r := &Reaper{signals: make(chan os.Signal, 64)}
 	usual, _ := linux.Forwardable()
+	usual = slices.DeleteFunc(usual, func(s os.Signal) bool { return s == syscall.SIGTSTP || s == syscall.SIGCONT })
 	signal.Notify(r.signals, usual...)
 	return r
 }
@@ -41,6 +48,30 @@ func (r *Reaper) KillOn(sig syscall.Signal) {
 // LeaveOrphans makes it neglect the first of its duties: for lessons about what becomes of a machine whose PID 1 does.
 func (r *Reaper) LeaveOrphans() { r.orphans = true }
 
+// Pause is the life of a PID 1 without a command: a pod's, which is there for others to live in. It reaps what they leave behind, until SIGTERM
+// or SIGINT.
+func Pause() {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
+	// What somebody inside may send in a fault's name: see Run.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP,
+		syscall.SIGSYS, syscall.SIGSTKFLT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGABRT)
+	for s := range signals {
+		if s != syscall.SIGCHLD {
+			return
+		}
+		for {
+			pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+			if errors.Is(err, syscall.EINTR) {
+				continue
+			}
+			if pid <= 0 || err != nil { // nobody is left, or nobody has ended
+				break
+			}
+		}
+	}
+}
+
 // Run reaps everything and forwards signals until the process child ends, and returns its exit status: its own, or 128 and
 // the number of the signal that ended it.
 func (r *Reaper) Run(child int) (status int) {
@@ -53,14 +84,20 @@ func (r *Reaper) Run(child int) (status int) {
 			syscall.SIGSYS, syscall.SIGSTKFLT)
 		for s := range r.signals {
 			if number, ok := s.(syscall.Signal); ok {
-				if number == syscall.SIGTSTP { // the child leads a session, so its process group is orphaned: there SIGTSTP stops nobody
-					number = syscall.SIGSTOP
-				}
 				if number == r.deadly {
 					number = syscall.SIGKILL
 				}
 				_ = syscall.Kill(child, number) // ESRCH: it has just ended, and so do we
 			}
+		}
+	}()
+	go func() {
+		for {
+			number := linux.WaitSignal(JobControl())
+			if number == syscall.SIGTSTP { // the child leads a session, so its process group is orphaned: there SIGTSTP stops nobody
+				number = syscall.SIGSTOP
+			}
+			_ = syscall.Kill(child, number)
 		}
 	}()
 	waited := -1 // LAB: reap

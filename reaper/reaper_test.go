@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	stdruntime "runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,7 +49,13 @@ func mountAndExec(args []string) int {
 		err = syscall.Mount("proc", "/proc", "proc", 0, "")
 	}
 	if err == nil {
-		err = syscall.Exec(args[0], args[1:], os.Environ())
+		stdruntime.LockOSThread() // whose mask it is
+		p := &linux.Program{}
+		if args[1] == initRole {
+			p.BlockSignals(JobControl())
+		}
+		p.Execve(args[0], args[1:], os.Environ())
+		err = p.Run()
 	}
 	fmt.Fprintln(os.Stderr, err)
 	return 125
@@ -56,12 +63,18 @@ func mountAndExec(args []string) int {
 
 func asInit(args []string) int {
 	r := Listen()
-	child, err := os.StartProcess(args[0], args[1:], &os.ProcAttr{Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	p := &linux.Program{}
+	p.BlockSignals(0)
+	p.Execve(args[0], args[1:], os.Environ())
+	child, err := linux.Fork(0, p)
+	if err == nil {
+		err = child.Started()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 127
 	}
-	return r.Run(child.Pid)
+	return r.Run(child.PID)
 }
 
 // orphans has a shell leave as many orphans as asked for, waits until all have ended, and counts those who stayed as zombies.
@@ -324,6 +337,42 @@ func TestStopAndContinue(t *testing.T) {
 			t.Errorf("status %d", got)
 		}
 	})
+}
+
+// TestStopThenContinue sends both before PID 1 has looked at either: the later one counts, though its number is smaller.
+func TestStopThenContinue(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("needs an ordinary user: minipod never runs as root (make test makes one)")
+	}
+	cmd := command(t, []string{self(t), initRole}, "/bin/sh", "sh", "-c", "echo ready; read line; exit 7")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Errorf("%q, %v", line, err)
+	}
+	for range 300 {
+		for _, number := range []syscall.Signal{syscall.SIGTSTP, syscall.SIGCONT} {
+			if err := cmd.Process.Signal(number); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waitState(t, cmd.Process.Pid, "S")
+	}
+	if _, err := in.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := status(t, cmd.Wait()); got != 7 {
+		t.Errorf("status %d", got)
+	}
 }
 
 // waitState waits until the one child of process pid is in the given state of ps(1).

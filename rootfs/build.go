@@ -57,11 +57,15 @@ func (b *Builder) Gather() error {
 
 func (b *Builder) gather(m *Mount) (int, error) {
 	if m.FD != 0 {
-		return m.FD, b.did(nil, "take the %s for %s, which came with us", m.Type, m.Target)
+		_ = b.did(nil, "take the %s for %s, which came with us", m.Type, m.Target)
+		if m.Type != "bind" || m.Attr == 0 {
+			return m.FD, nil
+		}
+		return m.FD, b.did(linux.SetMountAttr(m.FD, m.Attr, 0, true), "mount_setattr(%#x, AT_RECURSIVE)", m.Attr)
 	}
 	if m.Type == "bind" {
-		fd, err := linux.CloneTree(m.Source, true)
-		if err := b.did(err, `open_tree(%q, OPEN_TREE_CLONE|AT_RECURSIVE)`, m.Source); err != nil {
+		fd, err := b.cloneSource(m)
+		if err != nil {
 			return -1, bindAdvice(m, err)
 		}
 		// Recursive: a read-only volume with a writable mount somewhere below would be a surprise.
@@ -82,6 +86,22 @@ func (b *Builder) gather(m *Mount) (int, error) {
 		return -1, fmt.Errorf("make the %s for %s: %w", m.Type, m.Target, err)
 	}
 	return fd, nil
+}
+
+// cloneSource clones the source of a bind. Trust boundary: what is beneath a folder that containers write to may be a link to anywhere, and
+// may change at any moment. So the kernel resolves it beneath that folder, here, and what it found is what is cloned.
+func (b *Builder) cloneSource(m *Mount) (int, error) {
+	if m.Beneath == "" {
+		fd, err := linux.CloneTree(m.Source, true)
+		return fd, b.did(err, `open_tree(%q, OPEN_TREE_CLONE|AT_RECURSIVE)`, m.Source)
+	}
+	dir, err := linux.OpenPath(m.Source)
+	if err != nil {
+		return -1, err
+	}
+	defer linux.Close(dir)
+	fd, err := linux.CloneTreeBeneath(dir, m.Beneath)
+	return fd, b.did(err, `openat2(%q, %q, RESOLVE_BENEATH) open_tree(OPEN_TREE_CLONE|AT_RECURSIVE)`, m.Source, m.Beneath)
 }
 
 func bindAdvice(m *Mount, err error) error {
@@ -116,6 +136,14 @@ func (b *Builder) MountRoot() error {
 			err = linux.MoveMount(fd, p.Target)
 		}
 		if err := b.did(err, `open_tree(%q, OPEN_TREE_CLONE) move_mount: a mount point of its own`, p.Target); err != nil {
+			return err
+		}
+	case Empty:
+		fd, err := linux.NewMount("tmpfs", []string{"mode=0755", "size=64k"}, linux.AttrNosuid|linux.AttrNodev|linux.AttrNoexec)
+		if err == nil {
+			err = linux.MoveMount(fd, p.Target)
+		}
+		if err := b.did(err, `mount("tmpfs", %q)`, p.Target); err != nil {
 			return err
 		}
 	case FuseOverlayfs: // mounted by the parent's helper

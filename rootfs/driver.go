@@ -21,6 +21,7 @@ const (
 	Overlay       Driver = "overlay"        // the kernel's, mounted in our user namespace
 	FuseOverlayfs Driver = "fuse-overlayfs" // the same format served by a process: 3–10 times slower on metadata
 	Copy          Driver = "copy"           // a plain copy of all layers for each container
+	Empty         Driver = "empty"          // no image: mount points alone, for a pod's sandbox
 )
 
 // Auto is the configuration's word for "the best that works".

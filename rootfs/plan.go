@@ -34,6 +34,7 @@ func (p *Plan) Fields(c *wire.Codec) {
 	wire.List(c, &p.Mounts, func(c *wire.Codec, m *Mount) {
 		c.String(&m.Type)
 		c.String(&m.Source)
+		c.String(&m.Beneath)
 		c.String(&m.Target)
 		c.Strings(&m.Options)
 		wire.Int(c, &m.Attr)
@@ -55,6 +56,7 @@ func (p *Plan) Fields(c *wire.Codec) {
 type Mount struct {
 	Type        string   // bind, or a file system type: proc, sysfs, tmpfs, devpts, mqueue, cgroup
 	Source      string   // bind: a path of the host
+	Beneath     string   // bind: a path below Source, out of which nothing on it leads; "": Source itself
 	Target      string   // an absolute path of the container
 	Options     []string // of the file system: mode=1777, size=65536k
 	Attr        uint64   // MOUNT_ATTR_*

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime/idmap"
 	"codeberg.org/minipod/minipod/state"
@@ -27,10 +28,16 @@ type Bundle struct {
 	Fill    []string // sources of the mounts that are new volumes
 	UIDs    idmap.Map
 	GIDs    idmap.Map
-	Reaper  bool     // the command runs under our PID 1
-	Share   Shares   `json:",omitempty"` // whose namespaces it shares
-	Without []string `json:",omitempty"` // steps of the start that are left out: stage.Optional
-	IPC     string   `json:",omitempty"` // docker's --ipc: private, shareable (also where it is empty), none
+	Reaper  bool              // the command runs under our PID 1
+	Pause   bool              `json:",omitempty"` // it is a pod's sandbox: there is no image and no command, but PID 1 alone
+	Share   Shares            `json:",omitempty"` // whose namespaces it shares
+	Without []string          `json:",omitempty"` // steps of the start that are left out: stage.Optional
+	Borrow  []string          `json:",omitempty"` // targets of those of its binds whose source is a path in the container whose ipc namespace it shares
+	Beneath map[string]string `json:",omitempty"` // by target: paths below the sources of binds, out of which nothing on them leads
+	IPC     string            `json:",omitempty"` // docker's --ipc: private, shareable (also where it is empty), none
+
+	Attach *node.Attachment `json:",omitempty"` // what it is in the pod network; nil: it is not there. ID, PID and Birth are a start's
+	Names  bool             `json:",omitempty"` // its /etc/hosts and /etc/resolv.conf tell, beside what Files has, of the pod network: its own place there, or that of whom it shares the network with
 
 	Stdin       bool // -i: the command's stdin stays open for those who attach
 	Restart     RestartPolicy

@@ -13,6 +13,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/state"
 )
@@ -58,6 +59,8 @@ type Record struct {
 	Restarts        int    `json:",omitempty"` // how often it was started again by its restart policy
 	OOMKilled       bool   `json:",omitempty"`
 	Cgroup          string `json:",omitempty"` // the folder of its group below the cgroup mount
+
+	Network *node.Lease `json:",omitempty"` // its place in the pod network, while it runs
 
 	Driver  rootfs.Driver `json:",omitempty"` // how its tree is kept
 	Volumes []string
@@ -105,7 +108,7 @@ func Create(dirs state.Dirs, r Record) (*Container, error) {
 	if c.lock, err = state.LockFile(filepath.Join(c.Dir, "lock")); err != nil {
 		return nil, errors.Join(fmt.Errorf("create a container: %w", err), os.RemoveAll(c.Dir))
 	}
-	if err := c.takeName(); err != nil {
+	if err := c.takeName(c.freeName); err != nil {
 		return nil, errors.Join(err, c.lock.Unlock(), os.RemoveAll(c.Dir))
 	}
 	if err := c.Save(); err != nil {
@@ -134,63 +137,6 @@ func makeFolders(dirs state.Dirs) error {
 	return nil
 }
 
-// NameOf returns the container's name, which follows from its ID where the user gave none.
-func NameOf(r Record) string {
-	if r.Name != "" {
-		return r.Name
-	}
-	return "mp-" + r.ID[:8]
-}
-
-// takeName makes the link that is the name. One whose container is gone is nobody's.
-func (c *Container) takeName() error {
-	link := c.nameLink()
-	for {
-		err := os.Symlink(c.ID, link)
-		if !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		owner, err := os.Readlink(link)
-		if errors.Is(err, fs.ErrNotExist) { // its container was removed just now
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if c.exists(owner) {
-			return hint.Wrap(fmt.Errorf("%w: %q is container %s", ErrNameTaken, c.Name, owner[:min(12, len(owner))]),
-				fmt.Sprintf("remove that one (minipod rm %s) or choose another name", c.Name))
-		}
-		if err := c.freeName(link); err != nil {
-			return err
-		}
-	}
-}
-
-func (c *Container) exists(id string) bool {
-	_, err := os.Lstat(filepath.Join(c.dirs.Containers(), id))
-	return err == nil
-}
-
-// freeName removes the link of a container that is gone. The lock is for those who want the same name: without it one could
-// remove the link that another has just made.
-func (c *Container) freeName(link string) error {
-	lock, err := state.LockFile(filepath.Join(filepath.Dir(link), ".lock"))
-	if err != nil {
-		return err
-	}
-	owner, err := os.Readlink(link)
-	if err == nil && !c.exists(owner) {
-		err = os.Remove(link)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return errors.Join(err, lock.Remove())
-}
-
-func (c *Container) nameLink() string { return filepath.Join(c.dirs.Containers(), ".names", c.Name) }
-
 // Save writes the record: whole or not at all. It is not synced to disk: what a power cut could take from it is the
 // state of a container that the power cut has ended.
 func (c *Container) Save() error {
@@ -210,24 +156,6 @@ func (c *Container) replace(name string, data []byte) error {
 		return err
 	}
 	return os.Rename(temp, filepath.Join(c.Dir, name))
-}
-
-// Rename gives the container another name. It holds, by the caller's lock, or is nobody's to rename.
-func (c *Container) Rename(name string) error {
-	if name == "" || name == "." || name == ".." || name == ".lock" || filepath.Base(name) != name {
-		return fmt.Errorf("%q is no name for a container", name)
-	}
-	old := *c
-	c.Name = name
-	if err := c.takeName(); err != nil {
-		c.Name = old.Name
-		return err
-	}
-	if err := c.Save(); err != nil {
-		c.Name = old.Name
-		return errors.Join(err, os.Remove(filepath.Join(c.dirs.Containers(), ".names", name)))
-	}
-	return os.Remove(old.nameLink())
 }
 
 // Lock is what says that the container is supervised. A supervisor inherits it: see Inherit.
@@ -340,7 +268,7 @@ func read(dir string) (Record, error) {
 	if r.Live() {
 		r.ExitCode, r.Error = 137, killedSupervisor
 	}
-	r.Status, r.PID = StatusExited, 0
+	r.Status, r.PID, r.Network = StatusExited, 0, nil
 	return r, lock.Unlock()
 }
 
@@ -352,8 +280,45 @@ func readRecord(dir string) (r Record, err error) {
 	return r, err
 }
 
+// Named returns the containers whose names match, in no order: it reads no others.
+func Named(dirs state.Dirs, match func(name string) bool) ([]Record, error) {
+	names := filepath.Join(dirs.Containers(), ".names")
+	entries, err := os.ReadDir(names)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var list []Record
+	for _, e := range entries {
+		if !match(e.Name()) {
+			continue
+		}
+		id, err := os.Readlink(filepath.Join(names, e.Name()))
+		if err != nil || !isID(id) {
+			continue // it was removed just now
+		}
+		r, err := read(filepath.Join(dirs.Containers(), id))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
 // Find returns the container of that name, id, or unique beginning of an id.
 func Find(dirs state.Dirs, nameOrID string) (Record, error) {
+	if isID(nameOrID) { // no other can be meant
+		r, err := read(filepath.Join(dirs.Containers(), nameOrID))
+		if err == nil {
+			return r, nil
+		}
+	}
 	list, err := List(dirs)
 	if err != nil {
 		return Record{}, err
@@ -431,63 +396,9 @@ func settle(dirs state.Dirs, r Record, bury func(Record) error) error {
 	}
 	c.Error = killedSupervisor
 	err = bury(c.Record)
-	c.Status, c.PID, c.Birth, c.ExitCode, c.Finished, c.Cgroup = StatusExited, 0, 0, 137, time.Now(), ""
+	c.Status, c.PID, c.Birth, c.ExitCode, c.Finished, c.Cgroup, c.Network = StatusExited, 0, 0, 137, time.Now(), "", nil
 	return errors.Join(err, c.Save(), c.Close())
 }
 
 // killedSupervisor is the Error of a container that nobody saw end.
 const killedSupervisor = "its supervisor was killed, and the kernel killed its processes"
-
-// removeNames removes the links whose containers are gone. Nobody makes one meanwhile: the caller holds the lock.
-func removeNames(dirs state.Dirs) error {
-	names := filepath.Join(dirs.Containers(), ".names")
-	entries, err := os.ReadDir(names)
-	for _, e := range entries {
-		link := filepath.Join(names, e.Name())
-		owner, e := os.Readlink(link)
-		if e != nil {
-			continue // its container removed it just now
-		}
-		if _, e := os.Lstat(filepath.Join(dirs.Containers(), owner)); !errors.Is(e, fs.ErrNotExist) {
-			continue
-		}
-		if e := os.Remove(link); !errors.Is(e, fs.ErrNotExist) {
-			err = errors.Join(err, e)
-		}
-	}
-	return err
-}
-
-// A fate is what Sweep does to a container.
-type fate int
-
-const (
-	cared     fate = iota // somebody holds it, or it ended in order
-	abandoned             // nobody holds it, and nobody wants it
-	orphaned              // it is to stay, and its end is not written down
-)
-
-func look(dir string) (fate, Record) {
-	var r Record
-	lock, err := state.TryLockThere(filepath.Join(dir, "lock"))
-	switch {
-	case err == nil:
-		defer lock.Unlock()
-	case errors.Is(err, fs.ErrNotExist): // not whole yet, or half removed, whatever is there still
-		return abandoned, r
-	default:
-		return cared, r
-	}
-	err = state.ReadJSON(filepath.Join(dir, "record.json"), &r)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return abandoned, r
-	case err != nil || r.Version != 1:
-		return cared, r
-	case r.Status == StatusCreated && !r.Ready, r.Remove && r.Status != StatusCreated:
-		return abandoned, r
-	case r.Live():
-		return orphaned, r
-	}
-	return cared, r
-}

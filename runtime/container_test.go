@@ -114,6 +114,47 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestRename: a name that is left behind is free, also where the one who renamed was killed before it came to that.
+func TestRename(t *testing.T) {
+	dirs := tempDirs(t)
+	c, err := Create(dirs, Record{Name: "old"})
+	must(t, err)
+	names := filepath.Join(dirs.Containers(), ".names")
+	take := func(name string) error {
+		other, err := Create(dirs, Record{Name: name})
+		if err == nil {
+			must(t, other.Delete(RemoveTree))
+		}
+		return err
+	}
+	must(t, c.Rename("new"))
+	must(t, take("old"))
+	if err := take("new"); !errors.Is(err, ErrNameTaken) {
+		t.Errorf("its name: %v", err)
+	}
+
+	must(t, os.Symlink(c.ID, filepath.Join(names, "later"))) // killed before it wrote the record
+	must(t, take("later"))
+	must(t, os.Symlink(c.ID, filepath.Join(names, "old"))) // killed after
+	must(t, take("old"))
+	must(t, os.Symlink(c.ID, filepath.Join(names, "old")))
+	must(t, c.Rename("old")) // back to a name that it has a link for already
+	if err := take("old"); !errors.Is(err, ErrNameTaken) {
+		t.Errorf("its name: %v", err)
+	}
+	if err := c.Rename("old"); !errors.Is(err, ErrNameTaken) {
+		t.Errorf("renamed to its own name: %v", err)
+	}
+	must(t, os.Remove(filepath.Join(c.Dir, "record.json"))) // as while it is being made
+	if err := take("old"); !errors.Is(err, ErrNameTaken) {
+		t.Errorf("its name: %v", err)
+	}
+	must(t, c.Delete(RemoveTree))
+	if left, err := os.ReadDir(names); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 // TestUnreadable: a record that is damaged, or a newer minipod's, is in nobody's way.
 func TestUnreadable(t *testing.T) {
 	for content, version := range map[string]int{

@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -39,6 +41,12 @@ func planOf(spec *specs.Spec, uids, gids idmap.Map) (*stage.Plan, error) {
 	if shared && !user {
 		return nil, fmt.Errorf("a namespace can be joined only from within the user namespace that owns it, and the specification has a new one")
 	}
+	for _, name := range slices.Sorted(maps.Keys(spec.Linux.Sysctl)) {
+		if !namespaced(name) {
+			return nil, fmt.Errorf("sysctl %q is the whole machine's and not a container's", name)
+		}
+		p.Sysctls = append(p.Sysctls, name+"="+spec.Linux.Sysctl[name])
+	}
 	p.Rootfs = rootfs.Plan{
 		Devices:       rootfs.DefaultDevices(),
 		Masked:        spec.Linux.MaskedPaths,
@@ -60,8 +68,21 @@ func planOf(spec *specs.Spec, uids, gids idmap.Map) (*stage.Plan, error) {
 	return p, nil
 }
 
+// namespaced tells whether a sysctl belongs to a network or ipc namespace.
+func namespaced(name string) bool {
+	for _, prefix := range []string{"net.", "kernel.shm", "kernel.msg", "fs.mqueue."} {
+		if strings.HasPrefix(name, prefix) && !strings.ContainsAny(name, "/=") && !strings.Contains(name, "..") {
+			return true
+		}
+	}
+	return name == "kernel.sem"
+}
+
 func processOf(from *specs.Process, to *stage.Process) error {
 	to.Args, to.Env, to.Cwd = from.Args, from.Env, from.Cwd
+	for _, gid := range from.User.AdditionalGids {
+		to.Groups = append(to.Groups, strconv.FormatUint(uint64(gid), 10))
+	}
 	to.User, to.OOMScoreAdj, to.NoNewPrivileges = from.User.Username, from.OOMScoreAdj, from.NoNewPrivileges
 	to.Umask = 0o022
 	if from.User.Umask != nil {

@@ -226,7 +226,7 @@ func (j *joins) open(list []specs.LinuxNamespace) error {
 }
 
 // share adds to plan what can't be made in the new mount namespace: mounts that others have, and the file of the pid namespace.
-func (j *joins) share(plan *stage.Plan) error {
+func (j *joins) share(plan *stage.Plan, borrowed []string) error {
 	born := func(f *os.File) int {
 		j.files = append(j.files, f)
 		return stage.FirstFile + len(j.files) - 1
@@ -254,7 +254,31 @@ func (j *joins) share(plan *stage.Plan) error {
 		plan.PIDNamespace = born(os.NewFile(uintptr(fd), pids.Name()))
 	}
 	if d := j.donors[specs.IPCNamespace]; d != nil {
-		return j.shareShm(plan, d, born)
+		return errors.Join(j.shareShm(plan, d, born), j.borrow(plan, borrowed, d, born))
+	}
+	return nil
+}
+
+// borrow takes mounts of a pod's sandbox: the volumes that are in memory, and that all of its containers share.
+func (j *joins) borrow(plan *stage.Plan, targets []string, d *donor, born func(*os.File) int) error {
+	if len(targets) == 0 {
+		return nil
+	}
+	mounts, err := os.Open(namespacePath(d.PID, "mnt"))
+	if err != nil {
+		return endedMeanwhile(err)
+	}
+	defer mounts.Close()
+	for i := range plan.Rootfs.Mounts {
+		m := &plan.Rootfs.Mounts[i]
+		if m.Type != "bind" || !slices.Contains(targets, m.Target) {
+			continue
+		}
+		f, err := stage.ShareMount(j.namespaces[0].File, mounts, m.Source)
+		if err != nil {
+			return endedMeanwhile(err)
+		}
+		m.FD = born(f)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime/caps"
 	"codeberg.org/minipod/minipod/runtime/idmap"
@@ -28,6 +30,7 @@ type Config struct {
 	Stdio   [3]*os.File
 	Cgroup  *os.File       // the container's group, that it is born in; nil: ours
 	Sandbox *stage.Sandbox // forked beforehand; nil: Start forks it
+	Node    *node.Node     // where Bundle.Attach is set; nil: Start opens it. A sandbox that was forked beforehand has its user namespace as the parent
 
 	Record sync.Locker // held while the container's record changes; nil: nobody else sees it
 
@@ -51,6 +54,11 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 		return sandbox, err
 	}
 	defer joins.close()
+	network, err := c.open(cfg)
+	if err != nil {
+		return sandbox, err
+	}
+	defer network.close()
 	plan, err := c.plan(cfg)
 	if err != nil {
 		return sandbox, err
@@ -59,15 +67,27 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 		return sandbox, err
 	}
 	if sandbox == nil {
-		if err := joins.share(plan); err != nil {
+		if err := joins.share(plan, cfg.Borrow); err != nil {
 			return nil, err
 		}
-		if sandbox, err = c.fork(cfg, joins); err != nil {
+		if sandbox, err = c.fork(cfg, joins, network.users()); err != nil {
 			return nil, err
 		}
 	}
 	if sandbox.Namespaces != flagsOf(cfg.Spec.Linux.Namespaces) {
 		return sandbox, errors.New("the sandbox has other namespaces than the specification")
+	}
+	birth, err := linux.StartTime(sandbox.PID) // of our own child, which we have not waited for: its number is its own
+	if err != nil {
+		return sandbox, err
+	}
+	lease, err := network.attach(sandbox.PID, birth, joins)
+	if err != nil {
+		return sandbox, err
+	}
+	network.tell(cfg.Narrate, lease)
+	if cfg.Names {
+		introduce(plan, cfg.Spec.Hostname, lease)
 	}
 	options := stage.Options{Plan: plan, Narrate: cfg.Narrate, Pause: cfg.Pause}
 	if cfg.Storage.Driver == rootfs.FuseOverlayfs {
@@ -76,15 +96,12 @@ func (c *Container) Start(cfg *Config) (sandbox *stage.Sandbox, err error) {
 	if err := sandbox.Start(options); err != nil {
 		return sandbox, err
 	}
-	birth, err := linux.StartTime(sandbox.PID) // of our own child, which we have not waited for: its number is its own
-	if err != nil {
-		return sandbox, err
-	}
 	if cfg.Record != nil {
 		cfg.Record.Lock()
 		defer cfg.Record.Unlock()
 	}
 	c.Status, c.PID, c.Birth, c.Started, c.Finished, c.Error = StatusRunning, sandbox.PID, birth, time.Now(), time.Time{}, ""
+	c.Network = network.own(lease)
 	return sandbox, nil
 }
 
@@ -95,6 +112,7 @@ type Nascent struct {
 	Capabilities caps.Set // the bounding set
 	UIDs, GIDs   idmap.Map
 	Join         []stage.Namespace // in place of new ones
+	Parent       *os.File          // the user namespace of which its own is a child, with the same ids: see Network; nil: the host's
 	Files        []*os.File        // what the sandbox is born with
 	Stdio        [3]*os.File
 	Cgroup       *os.File // nil: ours
@@ -106,22 +124,26 @@ type Nascent struct {
 func Fork(n Nascent) (*stage.Sandbox, error) {
 	// Who may mount could make a read-only mount of our binary writable; and who lives among another's processes is seen by those who may.
 	sealed := n.Capabilities.Has(capSysAdmin) || slices.ContainsFunc(n.Join, func(ns stage.Namespace) bool { return ns.Flag == linux.NewPID })
-	sandbox, err := stage.Fork(stage.Options{
+	o := stage.Options{
 		Name: n.Name, Namespaces: flagsOf(n.Namespaces), Join: n.Join, Files: n.Files, Stdio: n.Stdio, Cgroup: n.Cgroup, Narrate: n.Narrate,
 		Sealed: sealed,
 		MapIDs: func(pid int) error { return idmap.Write(pid, n.UIDs, n.GIDs) },
-	})
+	}
+	if n.Parent != nil {
+		o.Parent, o.UIDMap, o.GIDMap = n.Parent, n.UIDs.Identity().Text(), n.GIDs.Identity().Text()
+	}
+	sandbox, err := stage.Fork(o)
 	return sandbox, explainClone(err)
 }
 
-func (c *Container) fork(cfg *Config, joins *joins) (*stage.Sandbox, error) {
+func (c *Container) fork(cfg *Config, joins *joins, parent *os.File) (*stage.Sandbox, error) {
 	bounding, err := boundingOf(cfg.Spec)
 	if err != nil {
 		return nil, err
 	}
 	return Fork(Nascent{
 		Name: c.Name, Namespaces: cfg.Spec.Linux.Namespaces, Capabilities: bounding, UIDs: cfg.UIDs, GIDs: cfg.GIDs,
-		Join: joins.namespaces, Files: joins.files, Stdio: cfg.Stdio, Cgroup: cfg.Cgroup, Narrate: cfg.Narrate,
+		Join: joins.namespaces, Parent: parent, Files: joins.files, Stdio: cfg.Stdio, Cgroup: cfg.Cgroup, Narrate: cfg.Narrate,
 	})
 }
 
@@ -156,7 +178,13 @@ func namespaceFlag(kind specs.LinuxNamespaceType) uintptr {
 // explainClone finds out who forbade the user namespace, where it was that.
 func explainClone(err error) error {
 	var call *linux.CallError
-	if !errors.As(err, &call) || call.Call != "clone" {
+	if !errors.As(err, &call) {
+		return err
+	}
+	switch {
+	case call.Call == "map ids" && errors.Is(err, linux.EPERM):
+		return hint.Wrap(err, "/etc/subuid or /etc/subgid has changed since the pods' network was made: end all containers (minipod ps), and try again ten seconds later")
+	case call.Call != "clone" && !strings.HasPrefix(call.Call, "clone(CLONE_PARENT|CLONE_NEWUSER"):
 		return err
 	}
 	exe, _ := os.Executable() // only for the advice
@@ -168,7 +196,10 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan.Name, plan.Reaper, plan.Without = c.Name, cfg.Reaper, cfg.Without
+	plan.Name, plan.Reaper, plan.Pause, plan.Without = c.Name, cfg.Reaper, cfg.Bundle.Pause, cfg.Without
+	if plan.Pause {
+		plan.Rootfs.Devices = []string{"null"}
+	}
 	plan.Explain, plan.Step = cfg.Narrate != nil, cfg.Pause != nil
 	plan.Process.Seccomp = cfg.Seccomp
 	here := filepath.Join("containers", c.ID)
@@ -179,6 +210,7 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	for i := range tree.Mounts {
 		m := &tree.Mounts[i]
 		m.Fill = m.Type == "bind" && slices.Contains(cfg.Fill, m.Source)
+		m.Beneath = cfg.Beneath[m.Target]
 	}
 	for _, f := range cfg.Files { // a volume of the user's at /etc/hosts is what the user wants there
 		if !slices.ContainsFunc(tree.Mounts, func(m rootfs.Mount) bool { return m.Target == f.Target }) {
@@ -190,6 +222,13 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 
 // makeTree makes the folders of the container's tree, or takes up those of an earlier start.
 func (c *Container) makeTree(cfg *Config, plan *stage.Plan) error {
+	if cfg.Bundle.Pause {
+		err := os.Mkdir(filepath.Join(c.Dir, "root"), 0o755)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("make the container's folders: %w", err)
+		}
+		return nil
+	}
 	if len(cfg.Layers) == 0 {
 		return errors.New("the image has no layers: there is nothing to run")
 	}

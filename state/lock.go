@@ -32,6 +32,10 @@ func LockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_E
 // and is not made again.
 func TryLockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_EX|syscall.LOCK_NB) }
 
+// TryRLockThere is TryLockThere for a shared lock: whoever only wants to know whether somebody holds the lock is in no other's way who
+// wants to know the same.
+func TryRLockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_SH|syscall.LOCK_NB) }
+
 // RLockThere waits for a shared lock like TryLockThere's: for the end of whoever holds it, or of the file.
 func RLockThere(name string) (*Lock, error) { return lock(name, 0, syscall.LOCK_SH) }
 

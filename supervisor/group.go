@@ -25,7 +25,11 @@ func (s *Supervisor) makeGroup() (*os.File, error) {
 			err = group.Renew(b.Spec.Linux.Resources)
 		}
 	} else {
-		group, err = cgroup.New(cgroup.Options{
+		makeGroup := s.MakeGroup
+		if makeGroup == nil {
+			makeGroup = cgroup.New
+		}
+		group, err = makeGroup(cgroup.Options{
 			ID: s.Container.ID, Description: "minipod container " + name, Parent: b.Parent, Resources: b.Spec.Linux.Resources,
 		})
 	}

@@ -249,7 +249,7 @@ func (s *Supervisor) exec(caller *linux.Socket, files []*os.File) {
 	if err != nil {
 		_ = child.Kill(syscall.SIGHUP) // the caller left before it knew: as a terminal that is closed
 	}
-	status, err := s.await(child)
+	status, err := s.await(child, nil)
 	answer := reply{}
 	if err != nil {
 		answer = failed(err)
@@ -264,13 +264,15 @@ func (s *Supervisor) exec(caller *linux.Socket, files []*os.File) {
 }
 
 // await waits for the end of a command that exec began. It does not outlive the container: where that shares its pid namespace with
-// others, no PID 1 takes the command along.
-func (s *Supervisor) await(child *linux.Child) (syscall.WaitStatus, error) {
+// others, no PID 1 takes the command along. Nor does it outlive late.
+func (s *Supervisor) await(child *linux.Child, late <-chan struct{}) (syscall.WaitStatus, error) {
 	ended := make(chan struct{})
 	var killing sync.WaitGroup
 	killing.Go(func() {
 		select {
 		case <-ended:
+		case <-late:
+			_ = child.Kill(syscall.SIGKILL)
 		case <-s.over:
 			_ = child.Kill(syscall.SIGKILL)
 		}

@@ -16,6 +16,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/logs"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/cgroup"
 	"codeberg.org/minipod/minipod/runtime/stage"
@@ -30,7 +31,12 @@ type Supervisor struct {
 	Flatten    func(dst string, lowers []string) error
 	Narrate    func(stage.Event)
 	Pause      func(stage.Event) error
-	Started    func() // called once, when the command first runs; may be nil
+	Node       *node.Node // for the first start, of a container in the pods' network; nil: the start opens it
+	Started    func()     // called once, when the command first runs; may be nil
+
+	// MakeGroup makes the container's cgroup; nil: cgroup.New, which moves this process, too. One that several containers share makes theirs
+	// below its own.
+	MakeGroup func(cgroup.Options) (*cgroup.Group, error)
 
 	log      *logs.Writer
 	happened chan events.Event
@@ -149,13 +155,17 @@ func (s *Supervisor) once(sandbox *stage.Sandbox, stdio *Stdio, ran *bool) (int,
 		}
 	}
 	config := &runtime.Config{
-		Bundle: *s.bundle(), Flatten: s.Flatten, Stdio: stdio.Command, Sandbox: sandbox, Record: &s.mu, Narrate: s.Narrate, Pause: s.Pause,
+		Bundle: *s.bundle(), Flatten: s.Flatten, Stdio: stdio.Command, Sandbox: sandbox, Node: s.Node, Record: &s.mu, Narrate: s.Narrate, Pause: s.Pause,
 	}
 	if sandbox == nil {
 		config.Cgroup, err = s.makeGroup()
 	}
 	if err == nil {
 		sandbox, err = s.Container.Start(config)
+	}
+	if s.Node != nil { // who holds it keeps the network from leaving
+		s.Node.Close()
+		s.Node = nil
 	}
 	if config.Cgroup != nil {
 		config.Cgroup.Close()
@@ -207,6 +217,7 @@ func (s *Supervisor) note(status int, err error, again bool) {
 	killed := s.oomKilled()
 	change := func(r *runtime.Record) {
 		r.Status, r.PID, r.Birth, r.ExitCode, r.Finished, r.OOMKilled = runtime.StatusExited, 0, 0, status, time.Now(), killed
+		r.Network = nil
 		if err != nil {
 			r.Error = err.Error()
 		}

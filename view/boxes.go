@@ -102,9 +102,15 @@ func userBoxes(s *Snapshot, host *box, wanted func(id string) bool) map[uint64]*
 		order = append(order, inode)
 	}
 	for _, inode := range order {
-		outer, ok := users[s.Owners[inode].Userns]
-		if !ok {
+		parent := s.Owners[inode].Userns
+		outer, ok := users[parent]
+		switch {
+		case !ok && parent == 0: // out of our sight
 			outer = host
+		case !ok: // no container lives in it: the one of which all that have a network descend
+			outer = &box{title: fmt.Sprintf("user namespace %d, which owns the pods' network", parent)}
+			users[parent] = outer
+			host.below = append(host.below, outer)
 		}
 		outer.below = append(outer.below, users[inode])
 	}

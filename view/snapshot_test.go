@@ -95,7 +95,7 @@ const webNamespaces = "user=2000 mnt=2001 pid=2002 net=2003 ipc=2004 uts=2005 cg
 // web is a container with an orphan, which was born in the tick of its command, a grandchild, one that joined it by way of
 // `minipod exec`, and its FUSE; db has the host's network and is PID 1 itself. Beside them run a shell and a kernel thread.
 func web(t *testing.T) (Source, []Container) {
-	return fakeProc(t,
+	source := fakeProc(t,
 		fake{1, 0, 1, "init", []string{"/sbin/init"}, nil, ""},
 		fake{2, 0, 1, "kthreadd", nil, nil, ""},
 		fake{90, 1, 50, "bash", []string{"bash"}, nil, ""},
@@ -111,7 +111,8 @@ func web(t *testing.T) (Source, []Container) {
 		fake{121, 120, 201, "sh", []string{"sh"}, []int{12}, webNamespaces},
 		fake{200, 1, 300, "minipod", []string{"minipod", "--root", "/x", "run", "db"}, nil, ""},
 		fake{201, 200, 300, "数据库", []string{"数据库", "--端口=5432"}, []int{1}, "user=2100 mnt=2101 pid=2102 ipc=2104 uts=2105 cgroup=2106"},
-	), []Container{
+	)
+	return source, []Container{
 		{"web-id", "web", 101, 100},
 		{"db-id", "db", 201, 300},
 		{"gone-id", "gone", 999, 1},    // it ended just now

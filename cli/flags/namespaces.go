@@ -30,7 +30,25 @@ func setMode(target *string, value string, allowed ...string) error {
 	return nil
 }
 
-func (r *Run) setNetwork(value string) error { return setMode(&r.Network, value, "none", "host") }
+// PodNetwork is the network mode of a container that has its own place in the pods' network.
+const PodNetwork = "pod"
+
+// setNetwork is docker's --network. The pods' network is what docker calls bridge.
+func (r *Run) setNetwork(value string) error {
+	if value == "bridge" || value == "default" {
+		value = PodNetwork
+	}
+	return setMode(&r.Network, value, PodNetwork, "none", "host")
+}
+
+func (r *Run) addAlias(value string) error {
+	const longest = 63 // RFC 1035
+	if value == "" || len(value) > longest || !only(value, lettersAndDigits+"-._") {
+		return hint.Wrap(fmt.Errorf("invalid network alias %q", value), "use up to 63 letters, digits, dots and hyphens")
+	}
+	r.Aliases = append(r.Aliases, value)
+	return nil
+}
 
 func (r *Run) setIPC(value string) error {
 	if value == "host" {
@@ -78,6 +96,8 @@ func (r *Run) checkShared() error {
 		return conflict("hostname", "the network mode")
 	case r.Hostname != "" && uts:
 		return conflict("hostname", "the UTS mode")
+	case (len(r.Publish) > 0 || r.PublishAll) && (network || r.Network == "none"):
+		return conflict("port publishing", "the network mode")
 	case len(r.AddHosts) > 0 && network:
 		return conflict("custom host-to-IP mapping", "the network mode")
 	case r.ShmSize != 0 && (ipc || r.IPC == "none"):

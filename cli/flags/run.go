@@ -36,17 +36,23 @@ type Run struct {
 
 	Resources Resources
 
-	Pull     string // missing, always or never
-	Platform string // "": this machine's
-	Network  string // "": the default; none, host or container:NAME
-	IPC      string // "": the default; private, shareable, none or container:NAME
-	UTS      string // "": private; or container:NAME
-	PID      string // "": private; or container:NAME
+	Pull     string   // missing, always or never
+	Platform string   // "": this machine's
+	Network  string   // "": the configured default; pod, none, host or container:NAME
+	Publish  []Port   // -p
+	Expose   []Port   `json:",omitempty"`
+	Aliases  []string `json:",omitempty"` // more names in the pod network
+	IPC      string   // "": the default; private, shareable, none or container:NAME
+	UTS      string   // "": private; or container:NAME
+	PID      string   // "": private; or container:NAME
+	Pod      string   // the pod to put the container into
 
 	Detach      bool // leave it running
 	Restart     RestartPolicy
 	StopSignal  int // 0: the image's, or SIGTERM
 	StopTimeout int // seconds; -1: never
+
+	PublishAll bool `json:",omitempty"` // what the image exposes, and Expose, at any free ports
 
 	Init        bool // the command runs under our PID 1; otherwise it is PID 1 itself
 	SigProxy    bool
@@ -174,6 +180,7 @@ var runFlags = []runFlag{
 	{Flag{Name: "env", Short: "e", Kind: Strings, Value: "NAME[=VALUE]", Usage: "set a variable, or hand yours on"}, func(r *Run) any { return &r.env }},
 	{Flag{Name: "env-file", Kind: Strings, Value: "FILE", Usage: "set the variables of a file, one a line"}, func(r *Run) any { return &r.envFiles }},
 	{Flag{Name: "explain", Kind: Optional, Value: "json", Usage: "tell each step on stderr as it happens"}, func(r *Run) any { return r.setExplain }},
+	{Flag{Name: "expose", Kind: Strings, Value: "PORT[/PROTOCOL]", Usage: "say that it listens there, for --publish-all"}, func(r *Run) any { return r.addExpose }},
 	{Flag{Name: "hostname", Short: "h", Kind: String, Value: "NAME", Usage: "the container's host name"}, func(r *Run) any { return r.setHostname }},
 	{Flag{Name: "init", Kind: Bool, Default: "true", Usage: "run the command under minipod's PID 1"}, func(r *Run) any { return &r.Init }},
 	{Flag{Name: "interactive", Short: "i", Kind: Bool, Usage: "hand stdin to the command"}, func(r *Run) any { return &r.Interactive }},
@@ -184,11 +191,15 @@ var runFlags = []runFlag{
 	{Flag{Name: "log-opt", Kind: Strings, Value: "KEY=VALUE", Usage: "how long its log may grow: max-size=10m, max-file=3"}, func(r *Run) any { return r.addLogOpt }},
 	{Flag{Name: "mount", Kind: Strings, Value: "KEY=VALUE,…", Usage: "mount a bind, volume or tmpfs"}, func(r *Run) any { return r.addMount }},
 	{Flag{Name: "name", Kind: String, Value: "NAME", Usage: "the container's name"}, func(r *Run) any { return r.setName }},
-	{Flag{Name: "network", Alias: "net", Kind: String, Value: "none|host|container:NAME", Usage: "which network the container sees"}, func(r *Run) any { return r.setNetwork }},
+	{Flag{Name: "network", Alias: "net", Kind: String, Value: "pod|none|host|container:NAME", Default: "pod", Usage: "which network the container sees"}, func(r *Run) any { return r.setNetwork }},
+	{Flag{Name: "network-alias", Alias: "net-alias", Kind: Strings, Value: "NAME", Usage: "another name that other containers know it by"}, func(r *Run) any { return r.addAlias }},
 	{Flag{Name: "oom-score-adj", Kind: Int, Value: "NUMBER", Usage: "whom the kernel kills first, -1000 to 1000"}, func(r *Run) any { return r.setOOMScoreAdj }},
 	{Flag{Name: "pid", Kind: String, Value: "private|container:NAME", Usage: "private: the command is PID 1 itself, like --init=false; else whose processes it lives among"}, func(r *Run) any { return r.setPID }},
 	{Flag{Name: "platform", Kind: String, Value: "OS/ARCH", Usage: "which of an image's platforms to pull"}, func(r *Run) any { return &r.Platform }},
+	{Flag{Name: "pod", Kind: String, Value: "NAME", Usage: "put the container into this pod, with -d: see minipod pod create"}, func(r *Run) any { return &r.Pod }},
 	{Flag{Name: "privileged", Kind: Bool, Usage: "not possible without root: see --cap-add"}, func(*Run) any { return refusePrivileged }},
+	{Flag{Name: "publish", Short: "p", Kind: Strings, Value: "[IP:][HOST:]PORT[/udp]", Usage: "let the host's port lead to the container's"}, func(r *Run) any { return r.addPublish }},
+	{Flag{Name: "publish-all", Short: "P", Kind: Bool, Usage: "publish all exposed ports at free ones of the host"}, func(r *Run) any { return &r.PublishAll }},
 	{Flag{Name: "pull", Kind: String, Value: "missing|always|never", Default: "missing", Usage: "when to pull the image"}, func(r *Run) any { return oneOf(&r.Pull, "missing", "always", "never") }},
 	{Flag{Name: "quiet", Short: "q", Kind: Bool, Usage: "pull without telling"}, func(r *Run) any { return &r.Quiet }},
 	{Flag{Name: "read-only", Kind: Bool, Usage: "mount the container's root read-only"}, func(r *Run) any { return &r.ReadOnly }},

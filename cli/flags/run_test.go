@@ -204,7 +204,7 @@ func TestRunErrors(t *testing.T) {
 		{"--stop-timeout -2 img", "invalid value -2", "-1"},
 		{"-y img", "unknown shorthand flag: 'y' in -y", "minipod run --help"},
 		{"--volum /a img", "unknown flag: --volum", "did you mean --volume?"},
-		{"--net bridge img", `--network: unknown value "bridge"`, "use none or host"},
+		{"--net moon img", `--network: unknown value "moon"`, "use pod or none or host"},
 		{"--net container: img", `--network: invalid container name ""`, "minipod ps"},
 		{"--net container:a/b img", `--network: invalid container name "a/b"`, "minipod ps"},
 		{"--ipc host img", "--ipc: the host's message queues", "container:NAME"},

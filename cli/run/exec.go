@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/cli/flags"
@@ -31,6 +32,28 @@ func Exec(args []string, _ *Parts) (status int, err error) {
 	if err != nil {
 		return 1, err // docker's
 	}
+	return execIn(dirs, record, f)
+}
+
+// execEarly is Exec for what can only be docker's: a container by its whole name, and no flag behind it. All else, a pod's name, a part of
+// an id, whatever is wrong, the CLI looks at more closely.
+func execEarly(args []string) (int, error) {
+	f, err := flags.ParseExec(args)
+	if err != nil || strings.HasPrefix(f.Args[0], "-") {
+		return 0, ErrCold
+	}
+	dirs, err := state.Find(os.Getenv)
+	if err != nil {
+		return 0, ErrCold
+	}
+	record, err := runtime.Find(dirs, f.Container)
+	if err != nil || record.Name != f.Container && record.ID != f.Container {
+		return 0, ErrCold
+	}
+	return execIn(dirs, record, f)
+}
+
+func execIn(dirs state.Dirs, record runtime.Record, f *flags.Exec) (status int, err error) {
 	status, err = execute(supervisor.Of(dirs, record), f)
 	if errors.Is(err, supervisor.ErrNotRunning) {
 		return 1, err

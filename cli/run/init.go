@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/supervisor"
 )
 
@@ -21,7 +22,9 @@ func init() { //nolint:gochecknoinits // see above
 	case os.Args[1] == "run":
 		status, err = Main(os.Args[2:], nil)
 	case os.Args[1] == "exec":
-		status, err = Exec(os.Args[2:], nil)
+		status, err = execEarly(os.Args[2:])
+	case pod.Born(os.Args):
+		os.Exit(SupervisePod())
 	case supervisor.Born(os.Args):
 		os.Exit(Supervise())
 	default:

@@ -35,6 +35,9 @@ func (r *run) mounts(c *runtime.Container) ([]specs.Mount, error) {
 		mount := specs.Mount{Type: m.Type, Source: m.Source, Destination: m.Target, Options: m.Options}
 		switch m.Type {
 		case "bind":
+			if slices.Contains(r.borrowed, m.Target) { // it is not of the host
+				break
+			}
 			if _, err := os.Stat(m.Source); err != nil {
 				return nil, sourceAdvice(m.Source, err)
 			}
@@ -147,7 +150,10 @@ func (r *run) rlimits() ([]specs.POSIXRlimit, error) {
 
 // files are those that every container gets from us.
 func (r *run) files(hostname string) ([]rootfs.File, error) {
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t" + hostname + "\n"
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	if r.Network != flags.PodNetwork { // else the start knows the address
+		hosts += "127.0.0.1\t" + hostname + "\n"
+	}
 	if r.Network == "host" {
 		data, err := os.ReadFile("/etc/hosts")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

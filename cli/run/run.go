@@ -27,6 +27,7 @@ import (
 	"codeberg.org/minipod/minipod/image/store"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/caps"
@@ -62,6 +63,12 @@ func start(args []string, parts *Parts, create bool) (status int, err error) {
 	if err != nil {
 		return hint.ExitRuntime, err
 	}
+	switch {
+	case f.Pod != "" && create:
+		return hint.ExitRuntime, hint.Wrap(errors.New("--pod: a pod's containers start as soon as they are in it"), "minipod run -d --pod "+f.Pod)
+	case f.Pod != "":
+		return 0, ErrCold // where pods are known
+	}
 	r := &run{Run: f, parts: parts, create: create}
 	if err := r.refuseSilence(); err != nil {
 		return hint.ExitRuntime, err
@@ -82,12 +89,15 @@ func (r *run) refuseSilence() error {
 	if r.Step {
 		flag = "--step"
 	}
+	told := r.Explain != "" || r.Step
 	switch {
-	case r.Explain == "" && !r.Step:
-		return nil
-	case r.create:
+	case r.create && told:
 		return hint.Wrap(fmt.Errorf("%s: create starts nothing whose steps there were to see", flag), "minipod run "+flag+" makes a container and starts it")
-	case r.Detach:
+	case r.create && r.Detach:
+		return hint.Wrap(errors.New("--detach: create starts nothing that could go on in the background"), "minipod run --detach makes a container and starts it; minipod start starts one that create made")
+	case r.create && !r.SigProxy:
+		return hint.Wrap(errors.New("--sig-proxy: create starts nothing that signals could be handed on to"), "minipod start --attach --sig-proxy=false starts one that create made")
+	case r.Detach && told:
 		return hint.Wrap(fmt.Errorf("%s and --detach: what starts the container in the background has no terminal to tell of it", flag), "leave --detach out")
 	}
 	return nil
@@ -111,7 +121,11 @@ type run struct {
 	limits     *specs.LinuxResources
 	shared     shared
 	share      runtime.Shares
-	create     bool // `minipod create`: it is not started
+	create     bool          // `minipod create`: it is not started
+	names      []rootfs.File // of a pod's container: what it finds others by; nil: its own, or those of whom it shares a network with
+	borrowed   []string      // of a pod's container: targets of mounts that are the sandbox's, and not the host's
+	node       *node.Node    // where it is in the pods' network
+	byDefault  bool          // nobody asked for the network that it has
 }
 
 // prepare finds out everything that needs no container yet.
@@ -131,14 +145,20 @@ func (r *run) prepare() (err error) {
 	if r.limits, err = r.Resources.Spec(); err != nil {
 		return err
 	}
+	if r.config, err = config.Load(r.dirs); err != nil {
+		return err
+	}
+	if r.byDefault = r.Network == ""; r.byDefault {
+		r.Network = r.config.Network.Default
+	}
 	if err := r.findShared(); err != nil {
+		return err
+	}
+	if err := r.checkPorts(); err != nil {
 		return err
 	}
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(os.Stderr, "minipod: warning: %s\n", warning)
-	}
-	if r.config, err = config.Load(r.dirs); err != nil {
-		return err
 	}
 	var warning error
 	if r.uids, r.gids, warning, err = idmap.ForUser(os.Geteuid(), os.Getegid()); err != nil {
@@ -164,6 +184,10 @@ func (r *run) prepare() (err error) {
 
 // container creates, starts, supervises and, with --rm, removes the container; with --detach it leaves a supervisor behind that does.
 func (r *run) container() (status int, err error) {
+	if err := r.connect(); err != nil {
+		return 0, err
+	}
+	defer r.disconnect()
 	if r.Detach || r.create {
 		return 0, r.detached()
 	}
@@ -175,7 +199,7 @@ func (r *run) container() (status int, err error) {
 func (r *run) foreground() (status int, err error) {
 	defer lockThread()() // the sandbox dies with the thread that forked it
 	record := r.record()
-	s := &supervisor.Supervisor{Foreground: true, Bundle: r.bundle(), Events: events.Open(r.dirs), Flatten: r.flatten}
+	s := &supervisor.Supervisor{Foreground: true, Bundle: r.bundle(), Node: r.node, Events: events.Open(r.dirs), Flatten: r.flatten}
 	var stdio *supervisor.Stdio
 	var sandbox *stage.Sandbox
 	s.Narrate, s.Pause = r.narrator()
@@ -250,7 +274,7 @@ func (r *run) fork(s *supervisor.Supervisor, record *runtime.Record) (*superviso
 	}
 	sandbox, err := runtime.Fork(runtime.Nascent{
 		Name: runtime.NameOf(*record), Namespaces: spec.Namespaces(r.hostNetwork()), Capabilities: r.caps,
-		UIDs: r.uids, GIDs: r.gids, Stdio: stdio.Command, Narrate: s.Narrate,
+		UIDs: r.uids, GIDs: r.gids, Stdio: stdio.Command, Narrate: s.Narrate, Parent: r.users(),
 	})
 	if err != nil {
 		stdio.Started(err)
@@ -291,7 +315,7 @@ func (r *run) bundle() *runtime.Bundle {
 		Spec:    &specs.Spec{Process: &specs.Process{Terminal: r.TTY}},
 		Storage: r.storage, Fuse: r.fuse, Seccomp: r.seccomp, UIDs: r.uids, GIDs: r.gids, Reaper: r.Init,
 		Log: runtime.LogOptions(r.Log), Without: r.Without, Parent: r.Resources.CgroupParent, Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
-		Image: r.image.Config.Config,
+		Image: r.image.Config.Config, Attach: r.attachment(), Names: r.Network == flags.PodNetwork,
 	}
 }
 
@@ -306,6 +330,9 @@ func (r *run) describe(c *runtime.Container, b *runtime.Bundle) error {
 		return err
 	}
 	hostname := cmp.Or(r.Hostname, r.sharedHostname())
+	if b.Attach != nil {
+		b.Attach.Hostname = hostname // which follows from the id, where it is empty
+	}
 	if hostname == "" && r.Network == "host" { // who shares the host's network answers to its name, as in docker
 		if hostname, err = os.Hostname(); err != nil {
 			return err

@@ -73,11 +73,15 @@ func (r *run) shareWith(b *runtime.Bundle) error {
 	for _, other := range r.shared {
 		b.UIDs, b.GIDs = other.UIDs, other.GIDs // whether they are all the same the start finds out: only then is there a user namespace
 	}
+	if r.names != nil {
+		b.Files = r.names
+		return nil
+	}
 	if other := r.shared[specs.NetworkNamespace]; other != nil {
 		if len(other.Files) == 0 {
 			return errors.New("the container whose network it shares has no names and resolvers")
 		}
-		b.Files = other.Files
+		b.Files, b.Names = other.Files, other.Names
 		return nil
 	}
 	var err error

@@ -56,7 +56,7 @@ func SavePath(ctx context.Context, s *store.Store, names []string, format Format
 	if format == OCIDir {
 		return saveDir(ctx, s, names, name)
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-")
+	f, err := os.CreateTemp(filepath.Dir(name), ".minipod-")
 	if err != nil {
 		return fmt.Errorf("save images: %w", err)
 	}

@@ -193,7 +193,7 @@ func (p *packer) marker(full string) error {
 	return p.write(tar.Header{Typeflag: tar.TypeReg, Name: full}, linux.Stat{Mode: 0o600})
 }
 
-// records answers f's extended attributes as PAX records.
+// records answers f's extended attributes as PAX records. One with a "=" in its name can't be said in a record, and is left out.
 func records(f linux.File) (map[string]string, error) {
 	kept, err := xattrs(f)
 	if err != nil {
@@ -201,7 +201,9 @@ func records(f linux.File) (map[string]string, error) {
 	}
 	records := map[string]string{}
 	for key, value := range kept {
-		records[xattrPrefix+key] = value
+		if !strings.Contains(key, "=") {
+			records[xattrPrefix+key] = value
+		}
 	}
 	return records, nil
 }

@@ -34,14 +34,18 @@ func read(dir linux.File) (nodes []node, hides bool, err error) {
 	slices.Sort(names)
 	for _, name := range names {
 		n := node{name: name}
-		if n.Stat, err = dir.Lstat(name); err != nil {
-			return nil, false, err
-		}
+		n.Stat, err = dir.Lstat(name)
 		switch {
+		case gone(err): // of a container that runs
+			continue
+		case err != nil:
+			return nil, false, err
 		case n.kind() == linux.S_IFCHR:
 			n.whiteout = n.Rdev == 0
 		case n.kind() == linux.S_IFREG && n.Size == 0 && string(mark) == "x":
-			if n.whiteout, err = hasXattr(dir, name, xattrWhiteout); err != nil {
+			if n.whiteout, err = hasXattr(dir, name, xattrWhiteout); gone(err) {
+				continue
+			} else if err != nil {
 				return nil, false, err
 			}
 		}
@@ -75,7 +79,9 @@ func xattrs(f linux.File) (map[string]string, error) {
 	for _, key := range keys {
 		if keepXattr(key) {
 			value, err := f.Xattr(key)
-			if err != nil {
+			if errors.Is(err, linux.ENODATA) { // of a container that runs
+				continue
+			} else if err != nil {
 				return nil, err
 			}
 			kept[key] = string(value)

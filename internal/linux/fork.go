@@ -96,6 +96,17 @@ func fork(args *cloneArgs, flags uintptr, pidfd *int32, calls []Call, report uin
 			*(*uint32)(unsafe.Pointer(&failure[0])) = spawned
 			*(*uint32)(unsafe.Pointer(&failure[4])) = uint32(result)
 			syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&failure[0])), 8)
+			if c.maps == nil {
+				break
+			}
+			for j := range c.maps {
+				if errno = c.maps[j].write(result); errno != 0 {
+					*(*uint32)(unsafe.Pointer(&failure[0])) = unmapped
+					*(*uint32)(unsafe.Pointer(&failure[4])) = uint32(errno)
+					syscall.RawSyscall(unix.SYS_WRITE, report, uintptr(unsafe.Pointer(&failure[0])), 8)
+					break
+				}
+			}
 			break
 		}
 		if errno != 0 && c.search {
@@ -117,6 +128,27 @@ func fork(args *cloneArgs, flags uintptr, pidfd *int32, calls []Call, report uin
 	}
 	for {
 		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 125, 0, 0)
+	}
+}
+
+// write writes the map of process pid. It runs after a fork.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (m *idMap) write(pid uintptr) syscall.Errno {
+	m.aim(pid)
+	for {
+		fd, _, errno := syscall.RawSyscall6(unix.SYS_OPENAT, atFdcwd, uintptr(unsafe.Pointer(&m.path[0])), unix.O_WRONLY|unix.O_CLOEXEC, 0, 0, 0)
+		if errno == syscall.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return errno
+		}
+		_, _, errno = syscall.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(m.text))), uintptr(len(m.text)))
+		syscall.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+		return errno
 	}
 }
 
@@ -151,12 +183,35 @@ type Child struct {
 	prog   *Program
 }
 
-// spawned is the index in a child's report that announces the process which Program.Clone made; its number comes in the errno's place.
-const spawned = ^uint32(0)
+// Indexes in a child's report that are no call's: spawned announces the process which Program.Clone made, whose number comes in the errno's
+// place; unmapped says why its ids could not be mapped (Program.CloneMapped).
+const (
+	spawned  = ^uint32(0)
+	unmapped = spawned - 1
+)
 
 // Started waits until the child has executed its program's execve (or ended). It returns a *CallError for the call
 // that failed. Where the program clones, c is the process that it made from then on.
 func (c *Child) Started() error { return c.started(c.follow) }
+
+// Cloned waits until the program's CloneMapped has made its process, which is c from then on, and its ids are mapped. Started is called after it.
+func (c *Child) Cloned() (err error) {
+	defer func() {
+		if err != nil {
+			unix.Close(c.report)
+		}
+	}()
+	index, value, err := c.reported()
+	switch {
+	case errors.Is(err, io.EOF):
+		err = errors.New("the child died before it made another")
+	case err == nil && index == spawned:
+		return c.follow(int(value)) // who made it ends when it has mapped its ids; what kept it from that Started tells
+	case err == nil:
+		err = &CallError{Call: c.prog.calls[index].Name, Index: int(index), Err: syscall.Errno(value)}
+	}
+	return err
+}
 
 // StartedForParent is Started for a child that was forked with CLONE_PARENT: it is our parent's, who takes it over with TakeOver. It
 // returns the process that the program's Clone made, 0 if it came to none.
@@ -211,6 +266,8 @@ func (c *Child) started(follow func(clone int) error) error {
 				return err
 			}
 			cloned = true
+		case index == unmapped:
+			return &CallError{Call: "map ids", Index: c.prog.cloneIndex(), Err: syscall.Errno(value)}
 		default:
 			failed = &CallError{Call: c.prog.calls[index].Name, Index: int(index), Err: syscall.Errno(value)}
 		}
@@ -270,6 +327,13 @@ func (c *Child) Wait() (syscall.WaitStatus, error) {
 		unix.Close(c.pidfd)
 	}
 	return status, err
+}
+
+// Release lets go of a child whose program made an orphan (Program.CloneOrphan), once that one executes. c.PID is the orphan's from then on.
+func (c *Child) Release() error {
+	err := c.Started()
+	unix.Close(c.pidfd)
+	return err
 }
 
 // AwaitExit waits until the child pid has ended, and does not reap it: until somebody does, its number is its own.
@@ -372,6 +436,7 @@ const (
 	NewUser   = unix.CLONE_NEWUSER
 	NewNS     = unix.CLONE_NEWNS // mounts
 	NewPID    = unix.CLONE_NEWPID
+	NewNet    = unix.CLONE_NEWNET
 )
 
 // Namespaces are the seven that a container has of its own, by the names of clone(2).

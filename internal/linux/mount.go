@@ -60,6 +60,21 @@ func CloneTree(path string, recursive bool) (int, error) {
 	return fd, nil
 }
 
+// CloneTreeBeneath is CloneTree, recursive, of what is at name below the folder dir. Symbolic links are followed as long as they stay below
+// (EXDEV).
+func CloneTreeBeneath(dir int, name string) (int, error) {
+	found, err := open(dir, name, name, &unix.OpenHow{Flags: unix.O_PATH, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS})
+	if err != nil {
+		return -1, err
+	}
+	defer found.Close()
+	fd, err := unix.OpenTree(found.FD, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return -1, &os.PathError{Op: "open_tree", Path: name, Err: err}
+	}
+	return fd, nil
+}
+
 // NewMount is fsopen, fsconfig, fsmount: a new file system of the given type, attached nowhere. Options are key=value
 // or flags. attr is of MOUNT_ATTR_*.
 func NewMount(fstype string, options []string, attr int) (int, error) {

@@ -174,6 +174,9 @@ func Send(fd int, record []byte, passed int) error {
 	}
 }
 
+// Pause waits for a signal.
+func Pause() { _ = unix.Pause() }
+
 // WaitReadable waits until fd can be read, or its other end is gone. It does not tell Go's scheduler, which would start another
 // thread for whatever else there is to do: it is for a wait that is short, or in a process that has nothing else to do.
 func WaitReadable(fd int) {

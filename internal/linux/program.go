@@ -16,11 +16,12 @@ type Call struct {
 
 	number  uintptr
 	args    [6]uintptr
-	use     uint8 // bit i: argument i is the kept result of an earlier call
-	keep    bool  // keep this call's result
-	mayFail bool  // go on when it fails
-	spawn   bool  // it clones: the caller reports the new process and exits, and the new process goes on
-	search  bool  // one of several files to execute: that it is not there is less of an answer than why another can't be executed
+	use     uint8     // bit i: argument i is the kept result of an earlier call
+	keep    bool      // keep this call's result
+	mayFail bool      // go on when it fails
+	spawn   bool      // it clones: the caller reports the new process and exits, and the new process goes on
+	maps    *[2]idMap // with spawn: the caller writes them for the new process before it exits
+	search  bool      // one of several files to execute: that it is not there is less of an answer than why another can't be executed
 }
 
 // A Program is what a forked child does before it is somebody else: a list of system calls, in order. All memory that
@@ -108,6 +109,60 @@ func (p *Program) Clone(flags uintptr) {
 	p.add("clone("+name+")", unix.SYS_CLONE, unix.CLONE_PARENT|flags|uintptr(syscall.SIGCHLD)).spawn = true
 }
 
+// CloneOrphan has the rest of the program done by another process, in new namespaces of the kinds in flags, whose parent exits: it is
+// nobody's child but that of who reaps orphans. See Child.Release.
+func (p *Program) CloneOrphan(flags uintptr) {
+	name := "clone(" + NamespaceNames(flags) + ")"
+	p.add(name, unix.SYS_CLONE, flags|uintptr(syscall.SIGCHLD)).spawn = true
+}
+
+// CloneMapped is Clone where flags have a new user namespace: before the caller exits it writes the id maps of the new process, each as
+// /proc/PID/uid_map takes it. It may do so as a member of the user namespace above with all the powers there, which it joined by Setns; no
+// process that is outside of that one could, whatever its powers (user_namespaces(7), "Defining user and group ID mappings").
+//
+// The new process goes on meanwhile. Child.Cloned tells when its ids are mapped.
+func (p *Program) CloneMapped(flags uintptr, uids, gids []byte) {
+	p.Clone(flags)
+	c := &p.calls[len(p.calls)-1]
+	c.maps = &[2]idMap{{file: "/uid_map\x00", text: uids}, {file: "/gid_map\x00", text: gids}}
+	p.pins = append(p.pins, c.maps)
+}
+
+// An idMap is a map to be written for a process whose number is not known yet.
+type idMap struct {
+	file string // its name in /proc/PID, a slash before and a NUL behind
+	text []byte
+	path [32]byte // "/proc/", the number and file, when it is known
+}
+
+// aim completes path. It runs after a fork: see fork.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (m *idMap) aim(pid uintptr) {
+	n := 0
+	for i := 0; i < len(procFolder); i++ {
+		m.path[n] = procFolder[i]
+		n++
+	}
+	digits := 1
+	for rest := pid; rest > 9; rest /= 10 {
+		digits++
+	}
+	for i := digits - 1; i >= 0; i-- {
+		m.path[n+i] = byte('0' + pid%10)
+		pid /= 10
+	}
+	n += digits
+	for i := 0; i < len(m.file); i++ {
+		m.path[n] = m.file[i]
+		n++
+	}
+}
+
+const procFolder = "/proc/"
+
 // cloneIndex is the index of Clone's call; without one, of the last.
 func (p *Program) cloneIndex() int {
 	for i := range p.calls {
@@ -163,8 +218,7 @@ func (p *Program) CloseFrom(first int) {
 // DefaultSignals lets every signal have its default effect, and blocks none: what our caller ignored (a script's background
 // jobs ignore SIGINT, nohup's SIGHUP) is no choice of the program's.
 func (p *Program) DefaultSignals() {
-	none := new(uint64)
-	p.add("rt_sigprocmask(SIG_SETMASK, none)", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, pin(p, none), 0, 8)
+	p.BlockSignals(0)
 	action := new([4]uint64) // struct sigaction of the kernel, at most 32 bytes: all zero is SIG_DFL
 	address := pin(p, action)
 	for s := syscall.Signal(1); s <= 64; s++ {

@@ -4,21 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// KillInMountNamespace kills the processes that /proc shows in a mount namespace, and returns when there are none left. The namespace is
-// told by the text of /proc/PID/ns/mnt, and must be held open by the caller, or another could have its number by now.
+// KillInNamespaces kills the processes that /proc shows in any of some namespaces, and returns when there are none left. A namespace is
+// told by the text of its link in /proc/PID/ns, and must be held open by the caller, or another could have its number by now.
 //
 // It is for the processes of a container that shares its pid namespace with others: there the kernel does not end them with any PID 1.
-// A process that made a mount namespace of its own, which takes CAP_SYS_ADMIN, escapes it, and so may one that forks and ends faster than
-// /proc is read: a look that finds nobody is repeated, since somebody may have been born behind its back. Where the container has a
-// cgroup, cgroup.kill is what leaves no gap.
-func KillInMountNamespace(namespace string) error {
+// What leaves one namespace (`unshare -m`) is still in another. Who leaves all of them, which takes CAP_SYS_ADMIN or no seccomp filter,
+// escapes it and ends with the others, and so may one that forks and ends faster than /proc is read: a look that finds nobody is
+// repeated, since somebody may have been born behind its back. Where the container has a cgroup, cgroup.kill is what leaves no gap.
+func KillInNamespaces(namespaces ...string) error {
 	const (
 		rounds = 400
 		pause  = 5 * time.Millisecond
@@ -26,7 +28,7 @@ func KillInMountNamespace(namespace string) error {
 	)
 	quiet := 0
 	for range rounds {
-		found, err := killInMountNamespace(namespace)
+		found, err := killInNamespaces(namespaces)
 		if err != nil {
 			return err
 		}
@@ -42,7 +44,7 @@ func KillInMountNamespace(namespace string) error {
 	return errors.New("kill the processes that are left: some do not die")
 }
 
-func killInMountNamespace(namespace string) (found int, err error) {
+func killInNamespaces(namespaces []string) (found int, err error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return 0, err
@@ -56,7 +58,7 @@ func killInMountNamespace(namespace string) (found int, err error) {
 		if _, err := strconv.Atoi(name); err != nil {
 			continue
 		}
-		member, e := killMember(int(proc.Fd()), name, namespace)
+		member, e := killMember(int(proc.Fd()), name, namespaces)
 		if member {
 			found++
 		}
@@ -65,18 +67,16 @@ func killInMountNamespace(namespace string) (found int, err error) {
 	return found, err
 }
 
-// killMember kills the process whose folder of /proc name is, where it is in the namespace. The folder stands for that very process, and
+// killMember kills the process whose folder of /proc name is, where it is in one of the namespaces. The folder stands for that very process, and
 // is a pidfd, too (man 2 pidfd_send_signal): its number means another process in each pid namespace, and may pass on to another one.
-func killMember(proc int, name, namespace string) (member bool, err error) {
+func killMember(proc int, name string, namespaces []string) (member bool, err error) {
 	fd, err := unix.Openat(proc, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false, nil // it has just ended
 	}
 	defer unix.Close(fd)
-	var text [64]byte
-	n, err := unix.Readlinkat(fd, "ns/mnt", text[:])
-	if err != nil || string(text[:n]) != namespace {
-		return false, nil // of another user, a kernel thread, or dead
+	if !slices.ContainsFunc(namespaces, func(text string) bool { return isIn(fd, text) }) {
+		return false, nil
 	}
 	err = unix.PidfdSendSignal(fd, syscall.SIGKILL, nil, 0)
 	if errors.Is(err, syscall.ESRCH) {
@@ -86,4 +86,12 @@ func killMember(proc int, name, namespace string) (member bool, err error) {
 		return true, fmt.Errorf("kill process %s: %w", name, err)
 	}
 	return true, nil
+}
+
+// isIn tells whether the process behind a folder of /proc is in the namespace; one of another user, a kernel thread and a dead one are not.
+func isIn(process int, namespace string) bool {
+	kind, _, _ := strings.Cut(namespace, ":")
+	var text [64]byte
+	n, err := unix.Readlinkat(process, "ns/"+kind, text[:])
+	return err == nil && string(text[:n]) == namespace
 }

@@ -45,6 +45,8 @@ type Options struct {
 	Parent      string                // --cgroup-parent: a slice of the user manager's, or the path of a group below Mount
 	Resources   *specs.LinuxResources // the limits
 
+	others []int // moved, too
+
 	// What tests change.
 	Mount string   // where cgroup v2 is mounted; "": /sys/fs/cgroup
 	Proc  string   // where proc is mounted; "": /proc

@@ -139,7 +139,11 @@ func (o *Options) scope(unit string) []byte {
 		property("Delegate", "b") // with every controller that the manager has itself
 		e.Bool(true)
 		property("PIDs", "au")
-		e.Array(4, func() { e.Uint32(uint32(o.PID)) })
+		e.Array(4, func() {
+			for _, pid := range append([]int{o.PID}, o.others...) {
+				e.Uint32(uint32(pid))
+			}
+		})
 		property("CollectMode", "s") // or a scope that failed would keep its name
 		e.String("inactive-or-failed")
 		if o.Parent != "" {
@@ -175,6 +179,16 @@ func awaitRemoval(c *dbus.Conn, unit string) error {
 	}
 	return err
 }
+
+// Scope has the user's systemd move processes of ours into a scope of their own, so that they do not end with the service, or the session, that
+// started them. ErrNoBus says that there is no systemd to ask.
+func Scope(unit, description string, pid int, others ...int) error {
+	o := &Options{Description: description, PID: pid, others: others, Buses: userManagers()}
+	return o.startScope(unit)
+}
+
+// JoinScope has the user's systemd move a process of ours into a scope that Scope made.
+func JoinScope(unit string, pid int) error { return attachByManager(userManagers(), unit, "", pid) }
 
 // attachByManager has the user manager move a process of ours into the group below, "/…", of a unit that was delegated to us.
 func attachByManager(addresses []string, unit, below string, pid int) error {

@@ -30,9 +30,15 @@ func Send(ctx context.Context, w io.Writer, t Tree, unsafePath string, follow bo
 	return layer.WriteTree(ctx, w, e.dir, e.base, source.Name, e.kind())
 }
 
+// A sourceLine is a Source in JSON, in which a text is Unicode, and a file's name need not be.
+type sourceLine struct {
+	Name          []byte
+	IsDir, Stream bool
+}
+
 // Announce writes the line ahead of a tar.
 func Announce(w io.Writer, s Source) error {
-	line, err := json.Marshal(s)
+	line, err := json.Marshal(sourceLine{[]byte(s.Name), s.IsDir, s.Stream})
 	if err != nil {
 		return fmt.Errorf("encode what is copied: %w", err)
 	}
@@ -56,7 +62,9 @@ func Accept(r *bufio.Reader) (s Source, err error) {
 		case err != nil:
 			return s, err
 		}
-		return s, json.Unmarshal(line, &s)
+		var said sourceLine
+		err = json.Unmarshal(line, &said)
+		return Source{string(said.Name), said.IsDir, said.Stream}, err
 	}
 }
 

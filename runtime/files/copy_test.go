@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"codeberg.org/minipod/minipod/internal/linux"
 )
 
@@ -312,4 +314,31 @@ func TestRace(t *testing.T) {
 		t.Error("not one copy succeeded: the race is none")
 	}
 	t.Logf("%d of 400 copies succeeded", copied)
+}
+
+// TestNamesThatAreNoText: a file may have any bytes for its name, and any attributes.
+func TestNamesThatAreNoText(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	for _, name := range []string{"\xff\xfe", "new\nline", "a=b", strings.Repeat("n", 255), "{\"Name\":7}"} {
+		full := filepath.Join(from, name)
+		if err := os.WriteFile(full, []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"user.a=b", "user.overlay.opaque", "user.new\nline"} {
+			if err := unix.Setxattr(full, key, []byte("y"), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := copyBetween(tree(t, from), "/"+name, false, tree(t, to), "/", mine); err != nil {
+			t.Errorf("copy %q: %v", name, err)
+		}
+		copied := filepath.Join(to, name)
+		if data, err := os.ReadFile(copied); err != nil || string(data) != name {
+			t.Errorf("copied %q: %q, %v", name, data, err)
+		}
+		attributes := make([]byte, 200)
+		if n, err := unix.Listxattr(copied, attributes); err != nil || string(attributes[:n]) != "user.new\nline\x00" {
+			t.Errorf("the attributes of %q: %q, %v", name, attributes[:max(n, 0)], err)
+		}
+	}
 }

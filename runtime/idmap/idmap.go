@@ -60,6 +60,18 @@ func (m Map) Has(id uint32) bool {
 	return false
 }
 
+// Identity returns the map of a user namespace whose parent has the ids of m, and that has the same: inside and outside of it they are one.
+func (m Map) Identity() Map {
+	same := make(Map, len(m))
+	for i, r := range m {
+		same[i] = Range{Container: r.Container, Host: r.Container, Size: r.Size}
+	}
+	return same
+}
+
+// Text lists m as /proc/PID/uid_map takes it, a range a line.
+func (m Map) Text() []byte { return m.text() }
+
 // arguments lists m as newuidmap takes it: container, host and size of each range, as separate words.
 func (m Map) arguments() []string {
 	words := make([]string, 0, 3*len(m))

@@ -12,4 +12,7 @@ func init() { //nolint:gochecknoinits // see above
 	if IsEnvoy(os.Args) {
 		envoyMain()
 	}
+	if isAnchor(os.Args) {
+		anchorMain()
+	}
 }

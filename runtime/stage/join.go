@@ -69,10 +69,32 @@ func (p *Sandbox) joined(o *Options, calls []string) (*Sandbox, error) {
 	return p, nil
 }
 
+// descended waits until the child has made the sandbox, as a member of the user namespace that is to be the parent's of the sandbox's, and has
+// mapped its ids. On an error there is no sandbox.
+//
+// The ids are those of the parent: so files have the same owners in all of its children, and whoever is root of it has power over all that
+// they own. newuidmap could not map them, as it is outside; and nobody needs it to, since in there we have every power.
+func (p *Sandbox) descended(o *Options, calls []string) (*Sandbox, error) {
+	p.mapped <- nil
+	p.descends = true
+	err := p.child.Cloned()
+	p.PID = p.child.PID
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the sandbox: %w", err), p.Abandon())
+	}
+	o.tell("clone", whyDescend, p.began, calls, nil)
+	p.began = time.Now()
+	return p, nil
+}
+
+const whyDescend = "a process with all of its namespaces, in the user namespace that owns the network: its root sets up the container's"
+
 // hold keeps what it takes to enter the container, and to find what it leaves, for as long as it lives.
 func (p *Sandbox) hold(pids *os.File) (err error) {
-	if p.mounts, err = os.Open("/proc/" + strconv.Itoa(p.PID) + "/ns/mnt"); err != nil {
-		return err
+	for i, kind := range restKinds {
+		if p.rest[i], err = os.Open("/proc/" + strconv.Itoa(p.PID) + "/ns/" + kind); err != nil {
+			return err
+		}
 	}
 	fd, err := linux.DupHigh(pids)
 	if err == nil {
@@ -85,20 +107,28 @@ func (p *Sandbox) hold(pids *os.File) (err error) {
 // supervisor forwards it.
 const orphaned = syscall.SIGPIPE
 
+// restKinds are the namespaces that are the container's own, whatever it shares, by which what its command has left is found: one that
+// leaves the mount namespace is still in the cgroup namespace.
+var restKinds = [...]string{"mnt", "cgroup"}
+
 // endRest kills what the command has left, before the sandbox itself ends. An error would have no reader, and the supervisor does the
 // same (Sandbox.endRest) for a sandbox that was killed; this is for a supervisor that was.
-func endRest(mounts string) { _ = linux.KillInMountNamespace(mounts) }
+func endRest(namespaces []string) { _ = linux.KillInNamespaces(namespaces...) }
 
 // endRest kills what a command left that shared a pid namespace: the kernel does so only with a PID 1. The sandbox is gone by now.
 func (p *Sandbox) endRest() error {
+	var texts []string
 	var err error
-	if p.mounts != nil {
-		var text string
-		if text, err = linux.NamespaceText(p.mounts); err == nil {
-			err = linux.KillInMountNamespace(text)
+	for _, f := range p.rest {
+		if f != nil {
+			text, e := linux.NamespaceText(f)
+			texts, err = append(texts, text), errors.Join(err, e)
 		}
 	}
-	for _, f := range []**os.File{&p.mounts, &p.pidNamespace} {
+	if len(texts) == len(p.rest) && err == nil {
+		err = linux.KillInNamespaces(texts...)
+	}
+	for _, f := range []**os.File{&p.rest[0], &p.rest[1], &p.pidNamespace} {
 		if *f != nil {
 			(*f).Close()
 			*f = nil

@@ -41,6 +41,7 @@ var payloadSteps = []struct {
 	{"no-new-privs", (*sandbox).addNoNewPrivileges, "no set-uid program in the image can raise them again"},
 	{"descriptors", (*sandbox).addDescriptors, "nothing that we or our caller left open goes along"},
 	{"among", (*sandbox).addAmong, "seen by the others from here on: by now it can do no more than the command"},
+	{"signals", (*sandbox).addSignals, "those that wait in PID 1 are not to wait in the command"},
 	{"seccomp", (*sandbox).addSeccomp, "last: everything above needed calls that it forbids"},
 	{"exec", (*sandbox).addExec, whyExec},
 }
@@ -140,6 +141,8 @@ func (s *sandbox) addAmong(p *linux.Program) {
 		p.ParentDeathSignal(syscall.SIGKILL) // the sandbox is not the PID 1 with which it would die
 	}
 }
+
+func (s *sandbox) addSignals(p *linux.Program) { p.BlockSignals(0) }
 
 func (s *sandbox) addSeccomp(p *linux.Program) {
 	if s.plan.Process.NoNewPrivileges && s.plan.Process.Seccomp != nil {

@@ -11,10 +11,12 @@ import (
 type Plan struct {
 	Name     string // of the container, as ps shows it
 	Hostname string
-	Loopback bool // the network namespace is ours: bring up lo
+	Loopback bool     // the network namespace is ours: bring up lo
+	Sysctls  []string // NAME=VALUE: the kernel's parameters of the namespaces that are ours
 	Rootfs   rootfs.Plan
 	Process  Process
 	Reaper   bool // run the command under PID 1; else it is PID 1 itself
+	Pause    bool // there is no command: PID 1 alone, in whose namespaces others live
 
 	PIDNamespace int // the descriptor of another's that the command joins, while the sandbox stays in the host's; 0: its own
 

@@ -39,7 +39,7 @@ type sandbox struct {
 	search   []string     // instead of command, from outside: the files to try
 	uid, gid uint32
 	groups   []uint32
-	mounts   string // its mount namespace, by the text of /proc/self/ns/mnt, where it shares a pid namespace
+	rest     []string // its restKinds of namespaces, by the texts of their links in /proc, where it shares a pid namespace
 
 	gateIn, gateOut *os.File // see confine.go
 }
@@ -106,6 +106,9 @@ func (s *sandbox) readPlan() error {
 
 // run is the last step: the program. From "exec" on only the program's own success or failure is left to tell.
 func (s *sandbox) run() (name string, err error) {
+	if s.plan.Pause {
+		return "pause", s.pause()
+	}
 	if err := s.openGate(); err != nil {
 		return "exec", err
 	}
@@ -149,16 +152,38 @@ func (s *sandbox) run() (name string, err error) {
 	if err != nil {
 		return s.blame(payload, err)
 	}
-	mounts := s.mounts
+	rest := s.rest
 	if err := s.settle(); err != nil {
 		return "exec", err
 	}
 	status := signals.Run(child.PID)
-	if mounts != "" {
-		endRest(mounts)
+	if len(rest) > 0 {
+		endRest(rest)
 	}
 	os.Exit(status)
 	return "", nil
+}
+
+// pause is the last step where there is no command. It returns only where it failed.
+func (s *sandbox) pause() error {
+	if err := s.announce(step{name: "pause", why: "PID 1 stays for those who will live here, and reaps"}); err != nil {
+		return err
+	}
+	if err := s.send(message{Kind: "exec"}); err != nil {
+		return err
+	}
+	p := &s.plan.Process
+	if s.exposed() {
+		if err := linux.LimitAllThreads(p.Setgroups, capsOfPID1, p.Bounding, p.NoNewPrivileges, p.Seccomp); err != nil {
+			return err
+		}
+	}
+	if err := s.settle(); err != nil {
+		return err
+	}
+	reaper.Pause()
+	os.Exit(0)
+	return nil
 }
 
 // settle makes PID 1 as small as it can be: no descriptor, hardly a capability, no memory that it does not need.

@@ -10,13 +10,17 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/internal/wire"
+	"codeberg.org/minipod/minipod/reaper"
 )
 
 // Options say how to fork a sandbox, and how to start it then.
 type Options struct {
-	Name       string              // of the container, as ps shows it
-	Namespaces uintptr             // CLONE_NEW*: those that it does not share with the host
-	Join       []Namespace         // those of them that are not new but another's, the user namespace first
+	Name       string      // of the container, as ps shows it
+	Namespaces uintptr     // CLONE_NEW*: those that it does not share with the host
+	Join       []Namespace // those of them that are not new but another's, the user namespace first
+	Parent     *os.File    // the user namespace of which its own is a child; nil: the host's
+	UIDMap     []byte      // with Parent, in place of MapIDs: as /proc/PID/uid_map takes it
+	GIDMap     []byte
 	Files      []*os.File          // what else it is born with, as descriptors from FirstFile on
 	Stdio      [3]*os.File         // of the command; the sandbox itself keeps none of them
 	Cgroup     *os.File            // the group that it is born in; nil: ours
@@ -36,11 +40,12 @@ type Sandbox struct {
 
 	Namespaces uintptr // as it was forked
 
-	pidNamespace *os.File // another's, which the command is in and the sandbox is not; nil: its own
-	mounts       *os.File // its mount namespace, where pidNamespace is another's
+	pidNamespace *os.File                 // another's, which the command is in and the sandbox is not; nil: its own
+	rest         [len(restKinds)]*os.File // what its processes are found by, where pidNamespace is another's
 
 	child    *linux.Child
 	executes bool // it is known to execute us: it was forked into namespaces that there were
+	descends bool // its user namespace is a child of another than the host's: its ids are mapped
 	control  *os.File
 	mapped   chan error // the id map's result
 	began    time.Time
@@ -63,7 +68,7 @@ func Fork(o Options) (*Sandbox, error) {
 	}
 	flags := o.Namespaces
 	switch {
-	case len(o.Join) > 0: // a namespace can be joined only from within its user namespace: the program clones after that
+	case len(o.Join) > 0, o.Parent != nil: // a namespace can be joined only from within its user namespace: the program clones after that
 		flags = 0
 	case o.Cgroup != nil: // the namespace's root is the group of who makes it: so the child does, in its own
 		flags &^= linux.NewCgroup
@@ -74,8 +79,11 @@ func Fork(o Options) (*Sandbox, error) {
 		return nil, errors.Join(err, ours.Close())
 	}
 	p.PID = p.child.PID
-	if len(o.Join) > 0 {
+	switch {
+	case len(o.Join) > 0:
 		return p.joined(&o, program.Calls())
+	case o.Parent != nil:
+		return p.descended(&o, program.Calls())
 	}
 	o.tell("clone", "one call makes the process and all of its namespaces", p.began, append([]string{"clone(" + linux.NamespaceNames(o.Namespaces) + ")"}, program.Calls()...), nil)
 	p.began = time.Now()
@@ -109,6 +117,9 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	switch {
 	case len(o.Join) > 0:
 		o.join(prog)
+	case o.Parent != nil:
+		prog.Setns(int(o.Parent.Fd()), "user")
+		prog.CloneMapped(o.Namespaces, o.UIDMap, o.GIDMap)
 	case o.Cgroup != nil:
 		prog.Unshare(o.Namespaces & linux.NewCgroup)
 	}
@@ -130,6 +141,7 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	}
 	prog.CloseFrom(len(files)) // what our caller left open is not for PID 1 either
 	prog.DefaultSignals()
+	prog.BlockSignals(reaper.JobControl())
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
 	argv := []string{"minipod", Role, o.Name}
 	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open
@@ -196,7 +208,7 @@ func (p *Sandbox) start(o *Options) error {
 	if mapping != nil {
 		return mapping
 	}
-	if !p.executes {
+	if !p.executes && !p.descends {
 		o.tell("id-map", "root inside is you outside; the other ids are your subordinate range", p.began, []string{fmt.Sprintf("newuidmap %d …, newgidmap %d …", p.PID, p.PID)}, nil)
 	}
 	if o.Prepare != nil {

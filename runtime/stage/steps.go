@@ -42,6 +42,7 @@ var sandboxSteps = []step{
 	{"read-only", (*sandbox).readOnly, "the image can't be changed where the user wants it so"},
 	{"hostname", (*sandbox).hostname, "the UTS namespace gets its name"},
 	{"loopback", (*sandbox).loopback, "a new network namespace has one interface, and it is down"},
+	{"sysctls", (*sandbox).sysctls, "what of the kernel's parameters belongs to these namespaces"},
 	{"user", (*sandbox).user, "the image's own /etc/passwd says who runs the program"},
 	{"workdir", (*sandbox).workdir, "where the program starts"},
 	{"find-command", (*sandbox).findCommand, "the PATH of the container decides which file it is"},
@@ -62,10 +63,17 @@ func (s *sandbox) becomeRoot() error {
 	return s.send(message{Kind: "alive"})
 }
 
-func (s *sandbox) privateMounts() (err error) {
+func (s *sandbox) privateMounts() error {
 	if s.plan.sharesPIDs() { // while we still see the /proc that shows us
-		if s.mounts, err = os.Readlink("/proc/self/ns/mnt"); err != nil {
+		if err := s.setOOMScore(); err != nil {
 			return err
+		}
+		for _, kind := range restKinds {
+			text, err := os.Readlink("/proc/self/ns/" + kind)
+			if err != nil {
+				return err
+			}
+			s.rest = append(s.rest, text)
 		}
 	}
 	return s.root.MakePrivate()
@@ -136,6 +144,17 @@ func (s *sandbox) loopback() error {
 	return s.did(linux.LoopbackUp(), `ioctl("lo", SIOCSIFFLAGS, IFF_UP)`)
 }
 
+func (s *sandbox) sysctls() error {
+	for _, setting := range s.plan.Sysctls {
+		name, value, _ := strings.Cut(setting, "=")
+		file := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+		if err := s.did(os.WriteFile(file, []byte(value), 0), "write(%q, %q)", file, value); err != nil {
+			return fmt.Errorf("set the sysctl %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // console makes the terminal in the container's own devpts, so that its name and number mean something inside.
 func (s *sandbox) console() error {
 	if !s.plan.Terminal {
@@ -154,6 +173,9 @@ func (s *sandbox) console() error {
 }
 
 func (s *sandbox) workdir() error {
+	if s.plan.Pause {
+		return nil
+	}
 	cwd := path.Clean("/" + s.plan.Process.Cwd)
 	err := linux.Chdir(cwd)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -174,6 +196,9 @@ func (s *sandbox) workdir() error {
 // findCommand looks the command up as execvp(3) does. It tells "not found" (127) from "not executable" (126), which
 // scripts rely on.
 func (s *sandbox) findCommand() error {
+	if s.plan.Pause {
+		return nil
+	}
 	name := s.plan.Process.Args[0]
 	var refused error
 	for _, candidate := range candidates(name, lookup(s.plan.Process.Env, "PATH")) {
@@ -220,6 +245,13 @@ func lookup(env []string, name string) string {
 }
 
 func (s *sandbox) oomScore() error {
+	if s.plan.sharesPIDs() { // whose /proc does not show us: see privateMounts
+		return nil
+	}
+	return s.setOOMScore()
+}
+
+func (s *sandbox) setOOMScore() error {
 	if s.plan.Process.OOMScoreAdj == nil {
 		return nil
 	}

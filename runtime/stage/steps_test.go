@@ -64,6 +64,8 @@ func TestOrder(t *testing.T) {
 		{"workdir", "find-command", "a command like ./x is below the working folder"},
 		{"pivot-root", "find-command", "it looks the command up in the image"},
 		{"proc", "oom-score", "it writes to our /proc"},
+		{"proc", "sysctls", "it writes to our /proc"},
+		{"loopback", "sysctls", "an interface that comes up takes the defaults that a sysctl may change"},
 		{"limits", "credentials", "only root of the namespace may raise a limit"},
 		{"early-seccomp", "bound-capabilities", "without no_new_privs a filter takes CAP_SYS_ADMIN"},
 		{"early-seccomp", "capabilities", "without no_new_privs a filter takes CAP_SYS_ADMIN"},

@@ -18,6 +18,9 @@ import (
 // user looks up who runs the program, in the container's own files: we are inside by now, so whatever links they are
 // lead nowhere else. moby/sys/user does the same, and would double what is initialised before this process may start.
 func (s *sandbox) user() error {
+	if s.plan.Pause {
+		return nil
+	}
 	if err := s.identify(openNonblocking); err != nil {
 		return err
 	}
@@ -47,6 +50,13 @@ func (s *sandbox) identify(open opener) error {
 	s.uid, s.gid = who.uid, who.gid
 	if !mapped(p.IDs, s.uid) || !mapped(p.GIDs, s.gid) {
 		return hint.Wrap(fmt.Errorf("user %d:%d does not exist in this user namespace", s.uid, s.gid), "see which ids you have: minipod doctor")
+	}
+	for _, text := range p.Groups {
+		gid, ok := parseID(text)
+		if !ok || !mapped(p.GIDs, gid) {
+			return hint.Wrap(fmt.Errorf("group %s does not exist in this user namespace", text), "see which ids you have: minipod doctor")
+		}
+		who.groups = append(who.groups, gid)
 	}
 	for _, gid := range who.groups {
 		if mapped(p.GIDs, gid) && !slices.Contains(s.groups, gid) {
@@ -147,7 +157,7 @@ func eachEntry(open opener, name string, fields int, visit func([]string) bool) 
 		return nil
 	}
 	if err != nil {
-		return err
+		return hint.Wrap(err, adviceEntries)
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -155,7 +165,7 @@ func eachEntry(open opener, name string, fields int, visit func([]string) bool) 
 		err = fmt.Errorf("%s is not a file", name)
 	}
 	if err != nil {
-		return err
+		return hint.Wrap(err, adviceEntries)
 	}
 	lines := bufio.NewReaderSize(io.LimitReader(f, 4<<20), 4096)
 	for {
@@ -167,7 +177,9 @@ func eachEntry(open opener, name string, fields int, visit func([]string) bool) 
 			return nil
 		}
 		if err != nil {
-			return err
+			return hint.Wrap(fmt.Errorf("read %s: %w", name, err), adviceEntries)
 		}
 	}
 }
+
+const adviceEntries = "the image, or what ran in the container, made it so: make another container, from another image in the first case; minipod cp still reads the files of this one"

@@ -2,6 +2,8 @@
 //
 //	interleave -rounds 30 -pause 100ms <LINES     each line: NAME, a tab, a shell-free command
 //
+// After another tab a line may hold a second command, which clears up after each run of the first and is not measured.
+//
 // Each round runs every command once, in an order drawn anew, so that whatever else the machine does meanwhile falls on all
 // of them alike; the ratio to the first line is of medians of the same run. Before each one is a pause: the kernel takes a
 // dead container's network namespace apart in the background, behind a lock that the next clone would wait for, and a
@@ -26,6 +28,7 @@ import (
 type contender struct {
 	name  string
 	argv  []string
+	after []string // nil: nothing
 	times []time.Duration
 }
 
@@ -50,11 +53,12 @@ func read(r io.Reader) ([]*contender, error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		name, command, ok := strings.Cut(lines.Text(), "\t")
+		command, after, _ := strings.Cut(command, "\t")
 		argv := strings.Fields(command)
 		if !ok || len(argv) == 0 {
 			return nil, fmt.Errorf("not NAME<tab>COMMAND: %q", lines.Text())
 		}
-		all = append(all, &contender{name: name, argv: argv})
+		all = append(all, &contender{name: name, argv: argv, after: strings.Fields(after)})
 	}
 	return all, lines.Err()
 }
@@ -64,14 +68,12 @@ func run(contenders []*contender, warm, rounds int, pause time.Duration) error {
 		for _, i := range rand.Perm(len(contenders)) {
 			c := contenders[i]
 			time.Sleep(pause)
-			cmd := exec.Command(c.argv[0], c.argv[1:]...)
-			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
-			start := time.Now()
-			err := cmd.Run()
-			took := time.Since(start)
+			took, err := timed(c.argv)
+			if err == nil && len(c.after) > 0 {
+				_, err = timed(c.after)
+			}
 			if err != nil {
-				return fmt.Errorf("%s: %w\n%s", c.name, err, stderr.String())
+				return fmt.Errorf("%s: %w", c.name, err)
 			}
 			if round >= warm {
 				c.times = append(c.times, took)
@@ -79,6 +81,19 @@ func run(contenders []*contender, warm, rounds int, pause time.Duration) error {
 		}
 	}
 	return nil
+}
+
+func timed(argv []string) (time.Duration, error) {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	start := time.Now()
+	err := cmd.Run()
+	took := time.Since(start)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w\n%s", argv[0], err, stderr.String())
+	}
+	return took, nil
 }
 
 func table(w io.Writer, contenders []*contender) {

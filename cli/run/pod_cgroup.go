@@ -1,0 +1,173 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"codeberg.org/minipod/minipod/cli/flags"
+	"codeberg.org/minipod/minipod/kube/event"
+	"codeberg.org/minipod/minipod/pod"
+	"codeberg.org/minipod/minipod/runtime/cgroup"
+	"codeberg.org/minipod/minipod/state"
+)
+
+// A podGroup is the pod's parent cgroup, in which each container has its own. The supervisor of all is beside it.
+type podGroup struct {
+	group *cgroup.Group // nil: there is none
+	why   error         // why not
+}
+
+// makeGroup makes the group of a container of the pod's. Where this machine has none for us to make, or can't keep a limit, the container runs all
+// the same, as under a kubelet that has not been told to enforce anything; an event says so.
+func (h *podHost) makeGroup(o cgroup.Options) (*cgroup.Group, error) {
+	h.grouping.Lock()
+	defer h.grouping.Unlock()
+	if h.group == nil {
+		h.group = h.makeParent(o.ID)
+	}
+	err := h.group.why
+	if err == nil {
+		var g *cgroup.Group
+		if g, err = h.group.group.Child(o.ID, o.Resources); err == nil {
+			return g, nil
+		}
+	}
+	if o.Resources == nil {
+		return nil, fmt.Errorf("%w: %w", cgroup.ErrUnavailable, err)
+	}
+	h.recorder.Tell(event.Warning, "LimitsNotEnforced", "", "the limits of its containers are not enforced: %v", err)
+	if h.group.group != nil {
+		g, err := h.group.group.Child(o.ID, nil)
+		if err == nil {
+			return g, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", cgroup.ErrUnavailable, err)
+}
+
+func (h *podHost) makeParent(id string) *podGroup {
+	g, err := cgroup.New(cgroup.Options{ID: id, Description: "minipod pod " + h.pod.Namespace + "/" + h.pod.Name, Resources: h.parentLimits})
+	if err != nil && h.parentLimits != nil {
+		g, err = cgroup.New(cgroup.Options{ID: id, Description: "minipod pod " + h.pod.Namespace + "/" + h.pod.Name})
+	}
+	if err != nil {
+		return &podGroup{why: err}
+	}
+	_ = state.WriteFile(h.groupFile(), []byte(g.Path), 0o600) // for who comes after us, should we be killed
+	return &podGroup{group: g}
+}
+
+func (h *podHost) groupFile() string {
+	return filepath.Join(h.dirs.Data, "pods", h.pod.UID, "cgroup")
+}
+
+// removeParent removes the pod's parent group: ours, or that of a supervisor that was killed.
+func (h *podHost) removeParent() error {
+	h.grouping.Lock()
+	defer h.grouping.Unlock()
+	if h.group != nil && h.group.group != nil {
+		g := h.group.group
+		h.group = nil
+		return errors.Join(g.Remove(), os.Remove(h.groupFile()))
+	}
+	path, err := os.ReadFile(h.groupFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	g, err := cgroup.Load(strings.TrimSpace(string(path)))
+	if err == nil {
+		_ = g.Kill() // what does not die, Remove tells
+		err = g.Remove()
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Remove(h.groupFile())
+}
+
+// limitsOf are a container's limits and requests in docker's words, as the kubelet translates them: no swap beside the memory, a share of the
+// processors for what is requested.
+func limitsOf(r pod.Resources) flags.Resources {
+	limits := flags.Resources{Memory: valueOf(r.Limits, "memory"), NanoCPUs: milliOf(r.Limits, "cpu") * 1_000_000}
+	limits.MemorySwap = limits.Memory
+	request := milliOf(r.Requests, "cpu")
+	if request == 0 {
+		request = milliOf(r.Limits, "cpu")
+	}
+	if request > 0 {
+		limits.CPUShares = max(request*1024/1000, 2)
+	}
+	return limits
+}
+
+func valueOf(list map[string]pod.Quantity, name string) int64 {
+	q, ok := list[name]
+	if !ok {
+		return 0
+	}
+	return q.Value()
+}
+
+func milliOf(list map[string]pod.Quantity, name string) int64 {
+	q, ok := list[name]
+	if !ok {
+		return 0
+	}
+	return q.MilliValue()
+}
+
+// parentLimitsOf are those of the pod as a whole: its own, or the sum of its containers' where all have one.
+func parentLimitsOf(p *pod.Pod) (*specs.LinuxResources, error) {
+	var whole flags.Resources
+	if p.Spec.Resources != nil {
+		whole = limitsOf(*p.Spec.Resources)
+	} else {
+		memory, cpus, all, allCPU := int64(0), int64(0), true, true
+		for i := range p.Spec.Containers {
+			one := limitsOf(p.Spec.Containers[i].Resources)
+			memory, cpus = memory+one.Memory, cpus+one.NanoCPUs
+			all, allCPU = all && one.Memory > 0, allCPU && one.NanoCPUs > 0
+			whole.CPUShares += one.CPUShares
+		}
+		for i := range p.Spec.InitContainers { // which run before, or beside as sidecars
+			one := limitsOf(p.Spec.InitContainers[i].Resources)
+			if p.Spec.InitContainers[i].Sidecar() {
+				memory, cpus = memory+one.Memory, cpus+one.NanoCPUs
+			} else {
+				memory, cpus = max(memory, one.Memory), max(cpus, one.NanoCPUs)
+			}
+			all, allCPU = all && one.Memory > 0, allCPU && one.NanoCPUs > 0
+		}
+		if all {
+			whole.Memory, whole.MemorySwap = memory, memory
+		}
+		if allCPU {
+			whole.NanoCPUs = cpus
+		}
+	}
+	return whole.Spec()
+}
+
+// oomScoreOf is whom the kernel kills first, by the pod's quality of service (kubelet/qos/policy.go). Less than ours only root could make it.
+func oomScoreOf(p *pod.Pod, c *pod.Container, machine int64) *int {
+	score := 1000
+	switch p.QOSClass() {
+	case "Guaranteed":
+		return nil
+	case "Burstable":
+		if machine > 0 {
+			score = int(1000 - 1000*valueOf(c.Resources.Requests, "memory")/machine)
+		}
+		score = min(max(score, 3), 999)
+	}
+	return &score
+}

@@ -1,0 +1,132 @@
+package linux
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// JoinNetwork makes this thread a member of the network namespace behind f. It stays one: the goroutine is locked to the thread and
+// ends with it, so that nobody else's code runs there.
+func JoinNetwork(f *os.File) error {
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("join the network namespace %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+// OnMainThread tells whether this thread is the process's first, which Go never ends before the process.
+func OnMainThread() bool { return unix.Gettid() == unix.Getpid() }
+
+// OpenTUN makes the TUN interface name in this thread's network namespace, or opens one that nobody has open, and returns what its packets
+// are read from and written to, bare (IFF_NO_PI). It waits in Go's poller. The interface goes with the last copy of it.
+func OpenTUN(name string) (*os.File, error) {
+	const device = "/dev/net/tun"
+	fd, err := unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: device, Err: err}
+	}
+	request, err := unix.NewIfreq(name)
+	if err == nil {
+		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		err = restarted(func() error { return unix.IoctlIfreq(fd, unix.TUNSETIFF, request) })
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, true) // not before: a device without an interface is none to poll
+	}
+	if err != nil {
+		return nil, errors.Join(&os.PathError{Op: "make the interface " + name + " with", Path: device, Err: err}, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), device), nil
+}
+
+// OpenStarted returns a pidfd of the process pid that started at that time, for AwaitProcess. It answers ESRCH where that one is gone.
+func OpenStarted(pid int, started uint64) (*os.File, error) {
+	fd, err := openStarted(pid, started)
+	if err != nil {
+		return nil, err
+	}
+	// Go's poller knows pidfds: they become readable. Blocking or not makes no difference to them, but to os.NewFile it does.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), fmt.Sprintf("process %d", pid)), nil
+}
+
+// AwaitProcess waits until the process behind pidfd has ended, in Go's poller: no thread is kept. Closing pidfd ends the waiting with an error.
+func AwaitProcess(pidfd *os.File) error {
+	conn, err := pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return conn.Read(func(fd uintptr) bool { return pollIn(int(fd)) })
+}
+
+// Ended tells whether the process behind pidfd has ended.
+func Ended(pidfd *os.File) bool {
+	conn, err := pidfd.SyscallConn()
+	if err != nil {
+		return true
+	}
+	ended := false
+	if err := conn.Control(func(fd uintptr) { ended = pollIn(int(fd)) }); err != nil {
+		return true
+	}
+	return ended
+}
+
+func pollIn(fd int) bool {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return n > 0
+		}
+	}
+}
+
+// NewSocket makes an IPv4 socket, for TCP or UDP, in this thread's network namespace. It waits in Go's poller.
+func NewSocket(udp bool) (*os.File, error) {
+	kind := unix.SOCK_STREAM
+	if udp {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "socket"), nil
+}
+
+// ConnectSocket connects a socket of NewSocket's, and waits until it is; SetWriteDeadline says how long.
+func ConnectSocket(socket *os.File, address [4]byte, port uint16) error {
+	conn, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	called := false
+	var failed error
+	err = conn.Write(func(fd uintptr) bool {
+		if !called {
+			called = true
+			failed = unix.Connect(int(fd), &unix.SockaddrInet4{Addr: address, Port: int(port)})
+			// Interrupted it goes on all the same (connect(2)).
+			return !errors.Is(failed, unix.EINPROGRESS) && !errors.Is(failed, unix.EINTR)
+		}
+		var number int
+		if number, failed = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); failed == nil && number != 0 {
+			failed = unix.Errno(number)
+		}
+		if failed == nil { // the poller may have woken us for nothing
+			if _, err := unix.Getpeername(int(fd)); errors.Is(err, unix.ENOTCONN) {
+				return false
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}

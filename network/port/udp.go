@@ -1,0 +1,106 @@
+package port
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"codeberg.org/minipod/minipod/network/relay"
+)
+
+// A client is one conversation: datagrams of one address outside, by a socket of their own inside.
+type client struct {
+	*relay.Flow
+	inside net.Conn
+}
+
+func (o *Options) datagrams(ctx context.Context) error {
+	pc := o.PacketConn
+	defer context.AfterFunc(ctx, func() { pc.Close() })()
+	defer pc.Close()
+	var answers sync.WaitGroup
+	defer answers.Wait()
+	// A client may have all of its places: behind one address may be a whole company.
+	flows := relay.NewFlows(o.MaxFlows, o.MaxFlows, func(a netip.AddrPort) netip.Addr { return a.Addr() })
+	defer flows.Close()
+
+	var mu sync.Mutex
+	clients := map[netip.AddrPort]*client{}
+	buf := make([]byte, relay.BufferSize)
+	for {
+		n, from, err := pc.ReadFromUDPAddrPort(buf)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+			time.Sleep(10 * time.Millisecond)
+			continue
+		case err != nil:
+			return fmt.Errorf("receive on %s: %w", pc.LocalAddr(), err)
+		}
+		mu.Lock()
+		c := clients[from]
+		mu.Unlock()
+		if c == nil {
+			if c, err = o.newClient(ctx, flows, from); err != nil {
+				o.Log(fmt.Errorf("pass on a datagram to %s: %w", pc.LocalAddr(), err))
+			}
+			if c == nil {
+				continue // lost, as datagrams are
+			}
+			mu.Lock()
+			clients[from] = c
+			mu.Unlock()
+			answers.Go(func() {
+				o.answer(c, from)
+				flows.Remove(from, c.Flow)
+				mu.Lock()
+				defer mu.Unlock()
+				if clients[from] == c {
+					delete(clients, from)
+				}
+			})
+		}
+		c.Touch()
+		// Nobody listening there (ECONNREFUSED) is found out by one datagram and told of the next; it may listen soon.
+		_, _ = c.inside.Write(buf[:n])
+	}
+}
+
+func (o *Options) newClient(ctx context.Context, flows *relay.Flows[netip.AddrPort], from netip.AddrPort) (*client, error) {
+	if !flows.Room(from) {
+		return nil, nil // every place has an answered conversation
+	}
+	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	inside, err := o.Dial(dialling, "udp", unmapped(from))
+	if err != nil {
+		return nil, err
+	}
+	flow, ok := flows.Add(from, inside)
+	if !ok {
+		return nil, nil
+	}
+	return &client{flow, inside}, nil
+}
+
+// answer passes the answers of one conversation back until its socket is closed.
+func (o *Options) answer(c *client, to netip.AddrPort) {
+	socket, ok := c.inside.(syscall.Conn)
+	if !ok {
+		o.Log(fmt.Errorf("pass datagrams back from %T: %w", c.inside, errors.ErrUnsupported))
+		return
+	}
+	raw, err := socket.SyscallConn()
+	for err == nil || errors.Is(err, syscall.ECONNREFUSED) {
+		_, err = relay.Read(raw, relay.BufferSize, func(datagram []byte) {
+			c.Answer()
+			_, _ = o.PacketConn.WriteToUDPAddrPort(datagram, to)
+		})
+	}
+}

@@ -1,0 +1,152 @@
+package port_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"codeberg.org/minipod/minipod/network/port"
+)
+
+func listenUDP(t *testing.T) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// publishUDP publishes a program that answers a datagram with it and the address that it saw, but never to "silence".
+func publishUDP(t *testing.T, maxFlows int) (addr string) {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	inside, outside := listenUDP(t), listenUDP(t)
+	go func() {
+		buf := make([]byte, 64<<10)
+		for {
+			n, from, err := inside.ReadFromUDPAddrPort(buf)
+			if err != nil {
+				return
+			}
+			if string(buf[:n]) != "silence" {
+				inside.WriteToUDPAddrPort(fmt.Appendf(buf[:n], " from %s", from), from)
+			}
+		}
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- port.Publish(ctx, port.Options{
+			PacketConn: outside, MaxFlows: maxFlows,
+			Dial: func(ctx context.Context, network string, _ netip.AddrPort) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, inside.LocalAddr().String())
+			},
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error("Publish:", err)
+		}
+		inside.Close()
+		awaitGoroutines(t, before)
+	})
+	return outside.LocalAddr().String()
+}
+
+// ask sends a datagram until its answer comes; one to the question before may come late, when that was sent twice.
+func ask(t *testing.T, c net.Conn, question string) (answer string) {
+	t.Helper()
+	buf := make([]byte, 64<<10)
+	for range 20 {
+		if _, err := c.Write([]byte(question)); err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(250 * time.Millisecond))
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				break
+			}
+			if strings.HasPrefix(string(buf[:n]), question+" ") {
+				return string(buf[:n])
+			}
+		}
+	}
+	return ""
+}
+
+// TestDatagrams: each client has a flow of its own, for as long as it talks, and gets its own answers.
+func TestDatagrams(t *testing.T) {
+	addr := publishUDP(t, 0)
+	var mu sync.Mutex
+	seen := map[string]string{}
+	var clients sync.WaitGroup
+	for i := range 50 {
+		clients.Go(func() {
+			c, err := net.Dial("udp4", addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			for j := range 5 {
+				question := fmt.Sprintf("%d.%d", i, j)
+				var from string
+				answer := ask(t, c, question)
+				if _, err := fmt.Sscanf(answer, question+" from %s", &from); err != nil {
+					t.Errorf("%s was answered %q", question, answer)
+					return
+				}
+				mu.Lock()
+				if other, ok := seen[from]; ok && other != c.LocalAddr().String() {
+					t.Errorf("%s speaks inside for %s and %s", from, other, c.LocalAddr())
+				}
+				seen[from] = c.LocalAddr().String()
+				mu.Unlock()
+			}
+		})
+	}
+	clients.Wait()
+	if len(seen) != 50 {
+		t.Errorf("%d flows for 50 clients", len(seen))
+	}
+}
+
+// TestFlood: clients that nobody answers cost those nothing who are answered, and don't keep new ones out.
+func TestFlood(t *testing.T) {
+	addr := publishUDP(t, 4)
+	old, err := net.Dial("udp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	first := ask(t, old, "x")
+	for range 20 {
+		c, err := net.Dial("udp4", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.Write([]byte("silence"))
+	}
+	if again := ask(t, old, "x"); again == "" || again != first {
+		t.Errorf("before the flood: %q, after: %q", first, again)
+	}
+	young, err := net.Dial("udp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer young.Close()
+	if ask(t, young, "y") == "" {
+		t.Error("no answer for who came after the flood")
+	}
+}

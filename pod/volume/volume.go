@@ -1,0 +1,261 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"syscall"
+	"time"
+
+	"codeberg.org/minipod/minipod/pod"
+)
+
+// A Maker makes the volumes of one pod.
+type Maker struct {
+	Pod     *pod.Pod
+	Dir     string // the pod's folder of volumes
+	Facts   pod.Facts
+	Objects pod.Objects
+
+	// Claim returns where the volume of a PersistentVolumeClaim is, and its name.
+	Claim func(claim string) (dir, name string, err error)
+	// SetGroup gives folders, with what is in them, to a group, with the set-group-id bit. Only who has the user's whole range of ids can.
+	SetGroup func(group int64, dirs []string) error
+}
+
+// A Volume is one that is there.
+type Volume struct {
+	Dir      string // or a file, on the host; of one in memory: where the sandbox has it
+	Memory   bool
+	ReadOnly bool
+	Claim    string // the name of the named volume that it is
+}
+
+// An Error is a volume that could not be set up. It reads as the kubelet's event does.
+type Error struct {
+	Volume string
+	Err    error
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("MountVolume.SetUp failed for volume %q : %v", e.Volume, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// InMemory are the volumes that are to be in memory, by where the sandbox has them, with the options of their tmpfs.
+func (m *Maker) InMemory() map[string]string {
+	all := map[string]string{}
+	for i := range m.Pod.Spec.Volumes {
+		v := &m.Pod.Spec.Volumes[i]
+		if !inMemory(v) {
+			continue
+		}
+		mode := "mode=0777"
+		if v.EmptyDir == nil {
+			mode = "mode=0755"
+		}
+		options := mode
+		if g := m.group(); g != nil {
+			options = "mode=02" + mode[len("mode=0"):] + ",gid=" + strconv.FormatInt(*g, 10)
+		}
+		if v.EmptyDir != nil && v.EmptyDir.SizeLimit != nil {
+			options += ",size=" + strconv.FormatInt(v.EmptyDir.SizeLimit.Value(), 10)
+		}
+		all[insideDir(v.Name)] = options
+	}
+	return all
+}
+
+func insideDir(name string) string { return "/volumes/" + name }
+
+func inMemory(v *pod.Volume) bool {
+	if v.Projected != nil {
+		for i := range v.Projected.Sources {
+			if v.Projected.Sources[i].Secret != nil {
+				return true
+			}
+		}
+	}
+	return v.Secret != nil || v.EmptyDir != nil && v.EmptyDir.Medium == "Memory"
+}
+
+func hasFiles(v *pod.Volume) bool {
+	return v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil
+}
+
+func (m *Maker) group() *int64 {
+	if s := m.Pod.Spec.SecurityContext; s != nil {
+		return s.FSGroup
+	}
+	return nil
+}
+
+// Check finds out whether all that the volumes are made from is there, before there is a sandbox.
+func (m *Maker) Check() error {
+	for i := range m.Pod.Spec.Volumes {
+		v := &m.Pod.Spec.Volumes[i]
+		if _, err := m.collect(v); err != nil {
+			return &Error{v.Name, err}
+		}
+	}
+	return nil
+}
+
+func (m *Maker) collect(v *pod.Volume) (map[string]file, error) {
+	c := &collector{m.Pod, m.Facts, m.Objects, map[string]file{}}
+	err := c.volume(v)
+	return c.files, err
+}
+
+// Make makes the volumes, or brings those up to date that are made of objects. sandbox is the root folder of the sandbox, as we see it.
+func (m *Maker) Make(sandbox string) (map[string]Volume, error) {
+	made := map[string]Volume{}
+	var toGroup []string
+	for i := range m.Pod.Spec.Volumes {
+		v := &m.Pod.Spec.Volumes[i]
+		one, grouped, err := m.make(v, sandbox)
+		if err != nil {
+			return nil, &Error{v.Name, err}
+		}
+		made[v.Name] = one
+		if grouped {
+			toGroup = append(toGroup, one.Dir)
+		}
+	}
+	if g := m.group(); g != nil && len(toGroup) > 0 {
+		if err := m.SetGroup(*g, toGroup); err != nil {
+			return nil, fmt.Errorf("give the volumes to group %d: %w", *g, err)
+		}
+	}
+	for i := range m.Pod.Spec.Volumes { // after their folders have their group, which the files take over
+		v := &m.Pod.Spec.Volumes[i]
+		if !hasFiles(v) {
+			continue
+		}
+		if err := m.fill(v, made[v.Name], sandbox); err != nil {
+			return nil, &Error{v.Name, err}
+		}
+	}
+	return made, nil
+}
+
+// Refresh brings those of the volumes up to date that are made of objects and fields.
+func (m *Maker) Refresh(made map[string]Volume, sandbox string) error {
+	var err error
+	for i := range m.Pod.Spec.Volumes {
+		v := &m.Pod.Spec.Volumes[i]
+		one, ok := made[v.Name]
+		if !ok || !hasFiles(v) {
+			continue
+		}
+		if e := m.fill(v, one, sandbox); e != nil {
+			err = errors.Join(err, &Error{v.Name, e})
+		}
+	}
+	return err
+}
+
+func (m *Maker) make(v *pod.Volume, sandbox string) (one Volume, grouped bool, err error) {
+	switch {
+	case inMemory(v):
+		return Volume{Dir: insideDir(v.Name), Memory: true, ReadOnly: v.EmptyDir == nil}, false, nil
+	case v.HostPath != nil:
+		return Volume{Dir: v.HostPath.Path}, false, checkHostPath(v.HostPath)
+	case v.PersistentVolumeClaim != nil:
+		dir, name, err := m.Claim(v.PersistentVolumeClaim.ClaimName)
+		return Volume{Dir: dir, Claim: name, ReadOnly: v.PersistentVolumeClaim.ReadOnly}, m.changes(dir), err
+	}
+	dir, mode := path.Join(m.Dir, v.Name), fs.FileMode(0o777)
+	if hasFiles(v) {
+		mode = 0o755
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return one, false, err
+	}
+	if err := os.Chmod(dir, mode); err != nil && !errors.Is(err, fs.ErrPermission) { // of a start before, by whom else it was given to
+		return one, false, err
+	}
+	return Volume{Dir: dir, ReadOnly: hasFiles(v)}, m.changes(dir), nil
+}
+
+// changes tells whether the group of a volume's files is to be changed: by fsGroupChangePolicy OnRootMismatch not where its folder has it.
+func (m *Maker) changes(dir string) bool {
+	s := m.Pod.Spec.SecurityContext
+	if s == nil || s.FSGroup == nil {
+		return false
+	}
+	if s.FSGroupChangePolicy == nil || *s.FSGroupChangePolicy != "OnRootMismatch" {
+		return true
+	}
+	info, err := os.Stat(dir)
+	return err != nil || info.Mode()&fs.ModeSetgid == 0 // its number is that of the host: only that it was given to a group can be seen from here
+}
+
+func (m *Maker) fill(v *pod.Volume, one Volume, sandbox string) error {
+	files, err := m.collect(v)
+	if err != nil {
+		return err
+	}
+	dir := one.Dir
+	if one.Memory {
+		dir = path.Join(sandbox, one.Dir)
+	}
+	return write(dir, files, m.group() != nil, time.Now().UTC().Format("2006_01_02_15_04_05.000000000"))
+}
+
+// checkHostPath sees to a hostPath's type, as the kubelet does.
+func checkHostPath(h *pod.HostPath) error {
+	kind := ""
+	if h.Type != nil {
+		kind = *h.Type
+	}
+	if kind == "" {
+		return nil
+	}
+	if !path.IsAbs(h.Path) {
+		return fmt.Errorf("hostPath %q is not absolute", h.Path)
+	}
+	info, err := os.Stat(h.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		switch kind {
+		case "DirectoryOrCreate":
+			return os.MkdirAll(h.Path, 0o755)
+		case "FileOrCreate":
+			f, err := os.OpenFile(h.Path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW, 0o644)
+			if err != nil {
+				return err
+			}
+			return f.Close()
+		}
+	} else if err != nil {
+		return fmt.Errorf("hostPath type check failed: %w", err)
+	}
+	var mode fs.FileMode
+	if err == nil {
+		mode = info.Mode()
+	}
+	for _, known := range []struct {
+		kind, what string
+		is         bool
+	}{
+		{"Directory", "a directory", mode.IsDir()},
+		{"DirectoryOrCreate", "a directory", mode.IsDir()},
+		{"File", "a file", mode.IsRegular()},
+		{"FileOrCreate", "a file", mode.IsRegular()},
+		{"Socket", "a socket file", mode&fs.ModeSocket != 0},
+		{"CharDevice", "a character device", mode&fs.ModeCharDevice != 0},
+		{"BlockDevice", "a block device", mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0},
+	} {
+		if known.kind == kind {
+			if err != nil || !known.is {
+				return fmt.Errorf("hostPath type check failed: %s is not %s", h.Path, known.what)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is an invalid volume type", kind)
+}
