@@ -59,6 +59,8 @@ func whyChinese(step string) string {
 		return "给 UTS 命名空间起名字"
 	case "loopback":
 		return "新的网络命名空间只有一个接口，而且是关着的"
+	case "sysctls":
+		return "内核里属于这些命名空间的设置，在还写得了的时候写好"
 	case "user":
 		return "程序以谁的身份运行，由镜像自己的 /etc/passwd 说了算"
 	case "workdir":
@@ -71,6 +73,8 @@ func whyChinese(step string) string {
 		return "要和谁的进程住在一起：能进入 pid 命名空间的只有子进程"
 	case "gate":
 		return "能跟踪 1 号进程的程序，要等 1 号进程的权力不比它大时才启动"
+	case "signals":
+		return "命令不会继承被我们忽略或阻塞的信号"
 	case "session":
 		return "自己的会话：用户的终端不归它控制"
 	case "limits":
