@@ -138,13 +138,18 @@ func eventOrder(j *Judge, a Args) Verdict {
 
 func (e Event) fits(pattern string) bool {
 	words := strings.Fields(pattern)
-	if len(words) < 2 || words[0] != e.Action || words[1] != e.Name {
+	if len(words) < 2 || words[0] != e.Action || words[1] != e.Name && words[1] != e.podContainer() {
 		return false
 	}
 	return !slices.ContainsFunc(words[2:], func(word string) bool {
 		key, value, _ := strings.Cut(word, "=")
 		return e.Attributes[key] != value
 	})
+}
+
+// podContainer is pod:POD/CONTAINER for a container that belongs to a pod.
+func (e Event) podContainer() string {
+	return "pod:" + e.Attributes["io.kubernetes.pod.name"] + "/" + e.Attributes["io.kubernetes.container.name"]
 }
 
 // httpGet asks a server of this machine.

@@ -77,6 +77,7 @@ func (pretendWorld) Events() ([]Event, error) {
 		{Action: "start", Name: "web"},
 		{Action: "die", Name: "web", Attributes: map[string]string{"exitCode": "137"}},
 		{Action: "start", Name: "web"},
+		{Action: "start", Name: "k8s_app_x_default_1_0", Attributes: map[string]string{"io.kubernetes.pod.name": "x", "io.kubernetes.container.name": "app"}},
 	}, nil
 }
 
@@ -183,6 +184,8 @@ func TestProbes(t *testing.T) {
 		{"net.listens", "of=web port=80", Fail, ":0050"},
 		{"net.listens", "of=side port=7777", Fail, "no listener"},
 		{"event.order", "order=start web;die web exitCode=137", Pass, "all"},
+		{"event.order", "order=start web;start pod:x/app", Pass, "all"},
+		{"event.order", "order=start pod:x/side", Fail, "none of it"},
 		{"event.order", "order=die web exitCode=0", Fail, "none of it"},
 		{"event.order", "order=die web;die web", Fail, "then die web"},
 		{"http", "url=http://127.0.0.1:1/", Fail, "status 200"},
