@@ -69,6 +69,8 @@ var kindTable = map[string]kind{
 	"fs.owner":     {"path! is!", fsOwner},
 	"upper.has":    {"of! path! is!", upperHas},
 	"net.listens":  {"of! port!", netListens},
+	"net.route":    {"of! is!", netRoute},
+	"net.address":  {"of! is!", netAddress},
 	"event.order":  {"order!", eventOrder},
 	"http":         {"url! status body", httpGet},
 	"answer":       {"name! want", answered},
@@ -79,8 +81,8 @@ func (k kind) arguments() []string {
 }
 
 // roles tells whether the argument of that name is a role.
-func (k kind) roles(key string) bool {
-	return key == "of" || key == "with" || key == "is" && k.takes == "of! is!"
+func (k kind) roles(c, key string) bool {
+	return key == "of" || key == "with" || key == "is" && k.takes == "of! is!" && strings.HasPrefix(c, "proc.")
 }
 
 // check finds the mistakes of whoever wrote the arguments.

@@ -113,6 +113,54 @@ func netListens(j *Judge, a Args) Verdict {
 	return verdict(false, Evidence{p.file("net/tcp"), got, fmt.Sprintf("one on %s (port %d)", suffix, port)})
 }
 
+// netRoute looks for a default route in the network of the role: is: yes or no.
+func netRoute(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	text, err := j.kernel().read(p.file("net/route"))
+	if err != nil {
+		return *unreadable(err)
+	}
+	got := "no default route"
+	for line := range strings.Lines(text) { // Iface Destination Gateway Flags RefCnt Use Metric Mask …
+		if f := strings.Fields(line); len(f) > 7 && f[1] == "00000000" && f[7] == "00000000" {
+			got = fmt.Sprintf("default route by %s, gateway %s", f[0], f[2])
+		}
+	}
+	want := "a default route"
+	if a.one("is") == "no" {
+		want = "none"
+	}
+	return verdict((got != "no default route") == (want != "none"), Evidence{p.file("net/route"), got, want})
+}
+
+// netAddress tells whether an address belongs to the network of the role: /proc/PID/net/fib_trie has each of them above "host LOCAL".
+func netAddress(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	text, err := j.kernel().read(p.file("net/fib_trie"))
+	if err != nil {
+		return *unreadable(err)
+	}
+	var addresses []string
+	last := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if address, ok := strings.CutPrefix(line, "|-- "); ok {
+			last = address
+		}
+		if strings.HasSuffix(line, "host LOCAL") && !strings.HasPrefix(last, "127.") && !slices.Contains(addresses, last) {
+			addresses = append(addresses, last)
+		}
+	}
+	want := j.value(a.one("is"))
+	return verdict(slices.Contains(addresses, want), Evidence{p.file("net/fib_trie"), fmt.Sprintf("%d addresses beside 127.*", len(addresses)), want + " among them"})
+}
+
 // eventOrder passes where these things happened in this order, whatever else did in between: "die box exitCode=137".
 func eventOrder(j *Judge, a Args) Verdict {
 	events, err := j.World.Events()

@@ -44,6 +44,9 @@ func machineOf() fstest.MapFS {
 	file("/sys/fs/cgroup/user.slice/pod.slice/web.scope/container/memory.max", "67108864\n")
 	file("/sys/fs/cgroup/user.slice/pod.slice/web.scope/container/memory.events", "low 0\noom 2\noom_kill 1\n")
 	file("/proc/21/net/tcp", "  sl  local_address rem_address   st\n   0: 0100007F:1E61 00000000:0000 0A 0\n   1: 0100007F:0050 0100007F:1234 01 0\n")
+	file("/proc/21/net/route", "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\neth0\t00000000\t0100580A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n")
+	file("/proc/30/net/route", "Iface\tDestination\n")
+	file("/proc/21/net/fib_trie", "Main:\n  +-- 0.0.0.0/1 2 0 2\n           |-- 10.88.0.3\n              /32 host LOCAL\n        |-- 127.0.0.1\n           /32 host LOCAL\n           |-- 10.88.0.0\n              /16 link UNICAST\n")
 	file("/proc/30/net/tcp", "  sl  local_address rem_address   st\n")
 	m["proc/21/root"] = &fstest.MapFile{Mode: fs.ModeDir, Sys: &syscall.Stat_t{Dev: 50, Ino: 1}}
 	m["proc/30/root"] = &fstest.MapFile{Mode: fs.ModeDir, Sys: &syscall.Stat_t{Dev: 60, Ino: 1}}
@@ -183,6 +186,12 @@ func TestProbes(t *testing.T) {
 		{"net.listens", "of=web port=7777", Pass, "0100007F:1E61"},
 		{"net.listens", "of=web port=80", Fail, ":0050"},
 		{"net.listens", "of=side port=7777", Fail, "no listener"},
+		{"net.route", "of=web is=yes", Pass, "default route by eth0"},
+		{"net.route", "of=web is=no", Fail, "none"},
+		{"net.route", "of=side is=no", Pass, "no default route"},
+		{"net.address", "of=web is=10.88.0.3", Pass, "1 addresses"},
+		{"net.address", "of=web is=10.88.0.0", Fail, "10.88.0.0 among them"},
+		{"net.address", "of=web is=127.0.0.1", Fail, "among them"},
 		{"event.order", "order=start web;die web exitCode=137", Pass, "all"},
 		{"event.order", "order=start web;start pod:x/app", Pass, "all"},
 		{"event.order", "order=start pod:x/side", Fail, "none of it"},
