@@ -2,13 +2,16 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"codeberg.org/minipod/minipod/kube/store"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/state"
 )
 
 func execProbe(script string) *pod.Probe {
@@ -301,3 +304,57 @@ func TestPodNetwork(t *testing.T) {
 }
 
 func busybox() string { return os.Getenv("MINIPOD_REGISTRY") + "/library/busybox" }
+
+// TestPodByDockersVerbs does to a pod's containers what docker's verbs do: the pod sees to it that they come back, and none ends its supervisor.
+func TestPodByDockersVerbs(t *testing.T) {
+	m := newMachine(t)
+	m.must("pull", alpine())
+	p := m.pod("docker", pod.Spec{Containers: []pod.Container{shell("a", forever), shell("b", forever)}})
+	p.ready()
+	other := p.id("b")
+	m.must("stop", p.id("a"))
+	p.await("again", func(s *pod.Status) bool {
+		return s.ContainerStatuses[0].RestartCount == 1 && s.ContainerStatuses[0].Ready
+	})
+	m.must("rm", "-f", p.id("a"))
+	p.await("and again", func(s *pod.Status) bool {
+		return s.ContainerStatuses[0].RestartCount == 2 || s.ContainerStatuses[0].State.Waiting != nil
+	})
+	if p.id("b") != other || p.status().ContainerStatuses[1].RestartCount != 0 {
+		t.Error("its sibling was touched")
+	}
+	var keeper struct{ PID int }
+	if err := state.ReadJSON(filepath.Join(p.stored().Dir(), "supervisor.json"), &keeper); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(keeper.PID, syscall.SIGTERM); err != nil { // a shutdown
+		t.Fatal(err)
+	}
+	p.phase(pod.Unknown)
+	m.podctl("revive")
+	p.ready()
+	m.podctl("delete", "docker")
+	p.gone()
+	if err := nothingLeft(m.home); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestPodHostileSubPath has a container put a link where another's subPath is.
+func TestPodHostileSubPath(t *testing.T) {
+	m := newMachine(t)
+	m.must("pull", alpine())
+	evil, victim := shell("evil", "ln -s / /v/sub; ln -s ../../.. /v/up"), shell("victim", forever)
+	evil.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v"}}
+	victim.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v", SubPath: "sub"}}
+	other := shell("other", forever)
+	other.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v", SubPath: "up"}}
+	p := m.pod("hostile", pod.Spec{
+		InitContainers: []pod.Container{evil}, Containers: []pod.Container{victim, other}, Volumes: []pod.Volume{{Name: "v", EmptyDir: &pod.EmptyDir{}}},
+	})
+	for _, name := range []string{"victim", "other"} {
+		if w := p.waits(name, pod.CreateContainerConfigError); !strings.Contains(w.Message, "failed to create subPath directory for volumeMount") {
+			t.Error(w.Message)
+		}
+	}
+}

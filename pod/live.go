@@ -120,27 +120,21 @@ func (s *Status) finished() bool { return s.Phase == Succeeded || s.Phase == Fai
 // ReadStatus returns what there is of the pod. One whose supervisor is gone, and that has not come to its end, is Unknown: its containers
 // were killed with the supervisor, and nobody saw how they ended. Revive starts it again.
 func ReadStatus(dirs state.Dirs, uid string) (*Status, error) {
-	for {
-		s, err := readStatus(dirs, uid)
-		if err != nil || s.finished() {
-			return s, err
-		}
-		there, err := Supervised(dirs, uid)
-		if err != nil || there {
-			return s, err
-		}
-		again, err := readStatus(dirs, uid)
-		if err != nil {
-			return nil, err
-		}
-		if again.finished() || again.Reason == ReasonStopped { // it came to its end between our two looks
-			return again, nil
-		}
-		if again.Phase != Pending || !again.StartTime.IsZero() {
-			again.lost()
-		}
-		return again, nil
+	s, err := readStatus(dirs, uid)
+	if err != nil || s.finished() {
+		return s, err
 	}
+	there, err := Supervised(dirs, uid)
+	if err != nil || there {
+		return s, err
+	}
+	if s, err = readStatus(dirs, uid); err != nil || s.finished() || s.Reason == ReasonStopped { // it came to its end between our two looks
+		return s, err
+	}
+	if s.Phase != Pending || !s.StartTime.IsZero() {
+		s.lost()
+	}
+	return s, nil
 }
 
 func readStatus(dirs state.Dirs, uid string) (*Status, error) {
@@ -210,6 +204,9 @@ func Wait(ctx context.Context, dirs state.Dirs, uid string, enough func(*Stored,
 	}
 }
 
+// lookAgain is how often wait looks whether there is a supervisor: its death changes nothing in the folder.
+const lookAgain = time.Second
+
 func wait(ctx context.Context, watch *linux.Watch, dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) error {
 	defer context.AfterFunc(ctx, watch.Wake)()
 	for {
@@ -224,6 +221,7 @@ func wait(ctx context.Context, watch *linux.Watch, dirs state.Dirs, uid string, 
 		if yes, err := enough(p, s); yes || err != nil {
 			return err
 		}
+		watch.Until(time.Now().Add(lookAgain))
 		if err := ctx.Err(); err != nil {
 			return err
 		}

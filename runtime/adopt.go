@@ -66,6 +66,18 @@ func Kill(r Record) error {
 	return errors.Join(err, AwaitSupervisor(r))
 }
 
+// AwaitRelease waits until nobody supervises the container any more, or it is gone.
+func AwaitRelease(dirs state.Dirs, id string) error {
+	lock, err := state.RLockThere(filepath.Join(dirs.Containers(), id, "lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return lock.Unlock()
+}
+
 // AwaitSupervisor waits for the end of the process that r names as the supervisor.
 func AwaitSupervisor(r Record) error { return linux.AwaitEnd(r.Supervisor, r.SupervisorBirth) }
 

@@ -56,6 +56,7 @@ type Record struct {
 
 	Supervisor      int    `json:",omitempty"` // the PID of who holds the lock
 	SupervisorBirth uint64 `json:",omitempty"`
+	Hosted          bool   `json:",omitempty"` // its supervisor is that of others, too, and does not end with it: a pod's
 	Restarts        int    `json:",omitempty"` // how often it was started again by its restart policy
 	OOMKilled       bool   `json:",omitempty"`
 	Cgroup          string `json:",omitempty"` // the folder of its group below the cgroup mount

@@ -126,11 +126,21 @@ func (p *Peer) Stop(o StopOptions) error {
 	if err != nil && !errors.Is(err, ErrNotRunning) || unknown != nil {
 		return err
 	}
+	if now.Hosted {
+		return runtime.AwaitRelease(p.dirs, now.ID)
+	}
 	return runtime.AwaitSupervisor(now)
 }
 
 // Kill ends a container by force: see runtime.Kill. Whom a damaged record does not name, the socket does.
 func Kill(dirs state.Dirs, r runtime.Record) error {
+	if r.Hosted && linux.Alive(r.Supervisor, r.SupervisorBirth) { // who supervises others, too, is not to be killed for the sake of one
+		err := Of(dirs, r).Signal(syscall.SIGKILL)
+		if err != nil && !errors.Is(err, ErrNotRunning) && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+		return runtime.AwaitRelease(dirs, r.ID)
+	}
 	if r.Supervisor == 0 {
 		s, err := Of(dirs, r).connect()
 		if errors.Is(err, ErrNotRunning) {

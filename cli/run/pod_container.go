@@ -131,6 +131,11 @@ func (s *podStart) fill(f *flags.Run) error {
 		return err
 	}
 	f.Log = flags.Log{MaxSize: podLogSize, MaxFile: podLogFiles}
+	if c.Lifecycle != nil && c.Lifecycle.StopSignal != nil {
+		if f.StopSignal, err = flags.ParseSignal(*c.Lifecycle.StopSignal); err != nil {
+			return failure(pod.CreateContainerConfigError, err)
+		}
+	}
 	f.Workdir = c.WorkingDir
 	words := expand(env, c.Command)
 	f.Args = expand(env, c.Args)
@@ -205,6 +210,7 @@ func (s *podStart) mount(f *flags.Run, env *pod.Environment) error {
 func (s *podStart) create() (*runtime.Container, *runtime.Bundle, error) {
 	r := s.r
 	record := r.record()
+	record.Hosted = true
 	record.Labels = s.h.labels(s.Pod, s.Container.Name, s.Attempt)
 	if err := s.removeEarlier(record.Name); err != nil {
 		return nil, nil, err

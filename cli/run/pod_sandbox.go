@@ -56,7 +56,7 @@ func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.
 		return nil, err
 	}
 	c, err := runtime.Create(h.dirs, runtime.Record{
-		Name: h.containerName(sandboxName, attempt), Image: "pause", Command: []string{"/pause"}, Remove: true, Driver: rootfs.Empty,
+		Name: h.containerName(sandboxName, attempt), Image: "pause", Command: []string{"/pause"}, Remove: true, Hosted: true, Driver: rootfs.Empty,
 		Labels: h.labels(p, sandboxName, attempt),
 	})
 	if err != nil {
@@ -77,8 +77,8 @@ func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.
 	if err != nil {
 		return nil, err
 	}
-	box := &podSandbox{hosted: s, host: h, hostname: hostname, root: "/proc/" + strconv.Itoa(c.PID) + "/root"}
-	err = box.settle(p, c.Network)
+	box := &podSandbox{hosted: s, host: h, hostname: hostname, root: "/proc/" + strconv.Itoa(s.begun.PID) + "/root"}
+	err = box.settle(p, s.begun.Network)
 	if err == nil {
 		if box.volumes, err = maker.Make(box.root); err != nil {
 			err = failure(pod.FailedMount, err)
@@ -175,8 +175,9 @@ func (b *podSandbox) Stop() error {
 type hosted struct {
 	supervisor *supervisor.Supervisor
 	id         string
-	ended      chan struct{} // closed when it has ended, and its record says how
-	record     runtime.Record
+	ended      chan struct{}  // closed when it has ended, and its record says how
+	begun      runtime.Record // as it was when it began to run
+	record     runtime.Record // as it was in the end
 }
 
 // host starts a container and supervises it, on a thread that lives as long as the container does: the kernel kills the one with the other.
@@ -185,7 +186,7 @@ func (h *podHost) host(c *runtime.Container, b *runtime.Bundle) (*hosted, error)
 	s := &hosted{id: c.ID, ended: make(chan struct{})}
 	started := make(chan error, 1)
 	s.supervisor = &supervisor.Supervisor{
-		Container: c, Bundle: b, Events: h.events, Flatten: h.run(nil).flatten, Started: func() { started <- nil }, MakeGroup: h.makeGroup,
+		Container: c, Bundle: b, Events: h.events, Flatten: h.run(nil).flatten, Started: func() { s.begun = c.Record; started <- nil }, MakeGroup: h.makeGroup,
 	}
 	if err := s.supervisor.Listen(); err != nil {
 		return nil, errors.Join(err, finish(h.dirs, h.uids, h.gids, c, false, false))

@@ -53,5 +53,8 @@ func (w *Watch) Wake() {
 	_ = w.f.SetReadDeadline(time.Unix(1, 0)) // it may be closed by now; the descriptor can be polled, always
 }
 
+// Until has the next Wait end at t, whatever happens: for who looks at something else, too. It takes a Wake back that came before.
+func (w *Watch) Until(t time.Time) { _ = w.f.SetReadDeadline(t) }
+
 // Close ends the watch.
 func (w *Watch) Close() error { return w.f.Close() }
