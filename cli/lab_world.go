@@ -330,7 +330,7 @@ func (k *course) end(lab *labs.Lab, record *labs.LabRecord) error {
 		complaints = append(complaints, err)
 	}
 	var left []string
-	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(20 * time.Millisecond) { // a group goes a moment after its last process
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) { // a group goes a moment after its last process, when systemd has noticed
 		if left, err = labs.Remains(machine, root, self, groups); err != nil {
 			return err
 		}
