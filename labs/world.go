@@ -76,13 +76,20 @@ func (k kernel) elsewhere(p Process, pid int) bool {
 
 // End kills processes, and waits until none of them lives. A process is killed by a descriptor that is proven to be its: never another with its number.
 func End(files fs.FS, processes []Process) error {
+	k := kernel{files}
+	for _, p := range processes { // the process that keeps the network takes its group and its namespaces along, where it is asked
+		if text, err := k.read(p.file("cmdline")); err == nil && strings.HasPrefix(text, "minipod\x00node\x00") && linux.KillProcess(p.PID, p.Birth, syscall.SIGTERM) == nil {
+			for patience := time.Now().Add(2 * time.Second); k.alive(p) && time.Now().Before(patience); {
+				time.Sleep(5 * time.Millisecond)
+			}
+		}
+	}
 	var errs []error
 	for _, p := range processes {
 		if err := linux.KillProcess(p.PID, p.Birth, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			errs = append(errs, fmt.Errorf("end process %d: %w", p.PID, err))
 		}
 	}
-	k := kernel{files}
 	deadline := time.Now().Add(5 * time.Second)
 	for _, p := range processes {
 		for k.alive(p) {
