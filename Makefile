@@ -4,7 +4,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X codeberg.org/minipod/minipod/cli.Version=$(VERSION)
 PREFIX  ?= /usr/local
 
-.PHONY: all build demo test test-vm check bench install clean
+.PHONY: all build demo test test-labs test-vm check bench install clean
 
 all: build
 
@@ -20,6 +20,11 @@ demo:
 test:
 	scripts/setup test
 	scripts/as-user scripts/test
+
+# The labs alone, which are part of `make test`, too: docs/labs.md.
+test-labs:
+	scripts/setup test
+	scripts/as-user scripts/test-labs
 
 # In machines of their own, with systemd and cgroup v2: docs/vm.md.
 test-vm:

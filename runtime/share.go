@@ -89,9 +89,9 @@ func (c *Container) join(cfg *Config) (*joins, error) {
 	if err := refuseTracers(cfg.Spec, j.donors[specs.PIDNamespace]); err != nil {
 		return nil, err
 	}
-	cfg.Spec = withPaths(cfg.Spec, first, j.donors)
+	cfg.Spec = withPaths(cfg.Spec, first, j.donors, !slices.Contains(cfg.Without, stage.Shm))
 	cfg.UIDs, cfg.GIDs = first.bundle.UIDs, first.bundle.GIDs
-	if err := j.open(cfg.Spec.Linux.Namespaces); err != nil {
+	if err := j.open(cfg.Spec.Linux.Namespaces); err != nil { // LAB: join-namespaces
 		j.close()
 		return nil, err
 	}
@@ -148,8 +148,8 @@ func refuseTracers(spec *specs.Spec, d *donor) error {
 }
 
 // withPaths is s with the namespaces of others: what an OCI runtime is told in namespaces[].path, and the /dev/shm that goes with an ipc
-// namespace.
-func withPaths(s *specs.Spec, owner *donor, donors map[specs.LinuxNamespaceType]*donor) *specs.Spec {
+// namespace, unless a lesson leaves it out.
+func withPaths(s *specs.Spec, owner *donor, donors map[specs.LinuxNamespaceType]*donor, shareShm bool) *specs.Spec {
 	joined, kernel := *s, *s.Linux
 	joined.Linux = &kernel
 	kernel.Namespaces = slices.Clone(kernel.Namespaces)
@@ -166,7 +166,7 @@ func withPaths(s *specs.Spec, owner *donor, donors map[specs.LinuxNamespaceType]
 	}
 	joined.Mounts = slices.Clone(s.Mounts)
 	for i := range joined.Mounts {
-		if d := donors[specs.IPCNamespace]; d != nil && isOurShm(&joined.Mounts[i]) {
+		if d := donors[specs.IPCNamespace]; d != nil && shareShm && isOurShm(&joined.Mounts[i]) { // LAB: shm
 			joined.Mounts[i] = specs.Mount{Destination: shm, Type: "bind", Source: fmt.Sprintf("/proc/%d/root%s", d.PID, shm), Options: []string{"bind"}}
 		}
 	}

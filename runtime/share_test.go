@@ -491,7 +491,7 @@ func TestWithPaths(t *testing.T) {
 		Mounts: []specs.Mount{{Destination: "/dev/shm", Type: "tmpfs", Source: "shm"}, {Destination: "/dev/shm", Type: "bind", Source: "/x"}},
 	}
 	web, db := &donor{Record: Record{PID: 10}}, &donor{Record: Record{PID: 20}}
-	got := withPaths(s, web, map[specs.LinuxNamespaceType]*donor{specs.NetworkNamespace: web, specs.IPCNamespace: db})
+	got := withPaths(s, web, map[specs.LinuxNamespaceType]*donor{specs.NetworkNamespace: web, specs.IPCNamespace: db}, true)
 	found := map[specs.LinuxNamespaceType]string{}
 	for _, ns := range got.Linux.Namespaces {
 		if ns.Path != "" {

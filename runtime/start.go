@@ -196,7 +196,7 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan.Name, plan.Reaper, plan.Pause = c.Name, cfg.Reaper, cfg.Bundle.Pause
+	plan.Name, plan.Reaper, plan.Pause, plan.Without = c.Name, cfg.Reaper, cfg.Bundle.Pause, cfg.Without
 	if plan.Pause {
 		plan.Rootfs.Devices = []string{"null"}
 	}

@@ -61,7 +61,8 @@ type Run struct {
 
 	Log Log
 
-	Explain string // "": no, "text" or "json"
+	Without []string // steps of the start to leave out, in a lab
+	Explain string   // "": no, "text" or "json"
 	Step    bool
 
 	Warnings []string // what was accepted and means nothing here
@@ -217,6 +218,7 @@ var runFlags = []runFlag{
 	{Flag{Name: "user", Short: "u", Kind: String, Value: "USER[:GROUP]", Usage: "run as this user of the image, name or number"}, func(r *Run) any { return &r.User }},
 	{Flag{Name: "uts", Kind: String, Value: "private|container:NAME", Default: "private", Usage: "whose host name it has"}, func(r *Run) any { return r.setUTS }},
 	{Flag{Name: "volume", Short: "v", Kind: Strings, Value: "[SOURCE:]TARGET[:OPTIONS]", Usage: "mount a folder, file or volume"}, func(r *Run) any { return r.addVolume }},
+	{Flag{Name: "without", Kind: Strings, Value: "STEP", Usage: "leave a step of the start out; in a lab only (minipod lab)"}, func(r *Run) any { return &r.Without }},
 	{Flag{Name: "workdir", Short: "w", Kind: String, Value: "FOLDER", Usage: "the command's working folder"}, func(r *Run) any { return r.setWorkdir }},
 }
 

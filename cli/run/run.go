@@ -139,6 +139,9 @@ func (r *run) prepare() (err error) {
 	if err := r.findSeccomp(); err != nil { // before anything is done: it may answer ErrCold
 		return err
 	}
+	if err := r.checkWithout(); err != nil {
+		return err
+	}
 	if r.limits, err = r.Resources.Spec(); err != nil {
 		return err
 	}
@@ -311,7 +314,7 @@ func (r *run) bundle() *runtime.Bundle {
 	return &runtime.Bundle{
 		Spec:    &specs.Spec{Process: &specs.Process{Terminal: r.TTY}},
 		Storage: r.storage, Fuse: r.fuse, Seccomp: r.seccomp, UIDs: r.uids, GIDs: r.gids, Reaper: r.Init,
-		Log: runtime.LogOptions(r.Log), Parent: r.Resources.CgroupParent, Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
+		Log: runtime.LogOptions(r.Log), Without: r.Without, Parent: r.Resources.CgroupParent, Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
 		Image: r.image.Config.Config, Attach: r.attachment(), Names: r.Network == flags.PodNetwork,
 	}
 }

@@ -143,8 +143,25 @@ func ShareMount(user, mounts *os.File, path string) (*os.File, error) {
 	p := &linux.Program{}
 	p.Setns(int(user.Fd()), "user")
 	p.Setns(int(mounts.Fd()), "mnt")
-	p.OpenTree(path)
+	p.OpenTree(path) // LAB: share-mount
 	return receiveMount(0, p, path)
+}
+
+// RootOf returns st_dev and st_ino of the root of a mount namespace that the user namespace owns: what setns(2) makes the root of who enters it,
+// and not what a process in there may have made its own by chroot(2).
+func RootOf(user, mounts *os.File) (dev, inode uint64, err error) {
+	p := &linux.Program{}
+	p.NotDumpable() // it is in reach there, and its memory is a copy of ours
+	p.Setns(int(user.Fd()), "user")
+	p.Setns(int(mounts.Fd()), "mnt")
+	p.OpenPath("/")
+	root, err := receiveMount(0, p, "/")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer root.Close()
+	info, err := linux.File{FD: int(root.Fd()), Name: "/"}.Stat()
+	return info.Dev, info.Ino, err
 }
 
 // ShareProc returns a proc file system that shows the pid namespace, attached nowhere.

@@ -54,6 +54,9 @@ func (s *sandbox) payload() (*payload, error) {
 
 func (s *sandbox) addPayload(p *payload) {
 	for _, part := range payloadSteps {
+		if s.without(part.name) {
+			continue
+		}
 		before := p.program.Len()
 		part.add(s, p.program)
 		if p.program.Len() > before {
@@ -111,7 +114,7 @@ func (s *sandbox) addCapabilities(p *linux.Program) {
 	if s.uid != 0 { // as Docker: another user has none, whatever the list says
 		set = 0
 	}
-	p.Capabilities(set, set, 0)
+	p.Capabilities(set, set, 0) // LAB: capabilities
 }
 
 func (s *sandbox) addNoNewPrivileges(p *linux.Program) {

@@ -20,6 +20,8 @@ type Plan struct {
 
 	PIDNamespace int // the descriptor of another's that the command joins, while the sandbox stays in the host's; 0: its own
 
+	Without []string // steps to leave out, of Optional
+
 	Terminal bool
 	Explain  bool // send every step as it happens
 	Step     bool // and wait for the parent's word before each

@@ -65,6 +65,12 @@ func (s *sandbox) build() (name string, err error) {
 	}
 	s.await("mapped")
 	for _, step := range sandboxSteps {
+		if s.without(step.name) {
+			if step.name != pivotRoot {
+				continue
+			}
+			step = chrootStep
+		}
 		if err := s.announce(step); err != nil {
 			return step.name, err
 		}
@@ -128,7 +134,7 @@ func (s *sandbox) run() (name string, err error) {
 			return "exec", err
 		}
 	}
-	child, err := linux.Fork(0, payload.program)
+	child, err := linux.Fork(0, payload.program) // LAB: fork-command
 	if err != nil {
 		return "exec", err
 	}
@@ -137,6 +143,9 @@ func (s *sandbox) run() (name string, err error) {
 	}
 	if signals == nil {
 		signals = reaper.Listen() // nobody is told yet that there is anybody to signal
+	}
+	if s.without(Reaping) {
+		signals.LeaveOrphans()
 	}
 	err = child.Started()
 	s.tellPayload(payload, err)

@@ -73,8 +73,8 @@ func Fork(o Options) (*Sandbox, error) {
 	case o.Cgroup != nil: // the namespace's root is the group of who makes it: so the child does, in its own
 		flags &^= linux.NewCgroup
 	}
-	p.child, err = linux.ForkInto(o.Cgroup, flags, program)
-	cleanup() // a copy of the child's socket here would keep its EOF from us
+	p.child, err = linux.ForkInto(o.Cgroup, flags, program) // LAB: clone
+	cleanup()                                               // a copy of the child's socket here would keep its EOF from us
 	if err != nil {
 		return nil, errors.Join(err, ours.Close())
 	}

@@ -31,7 +31,7 @@ var sandboxSteps = []step{
 	{"gather", (*sandbox).gather, "whatever comes from the host is taken along now, attached to nowhere"},
 	{"overlay", (*sandbox).overlay, "image layers below, this container's writes above"},
 	{"fill-volumes", (*sandbox).fillVolumes, "a new named volume starts with what the image has there"},
-	{"pivot-root", (*sandbox).pivotRoot, "the host's tree is out of reach from here"},
+	{pivotRoot, (*sandbox).pivotRoot, "the host's tree is out of reach from here"},
 	{"proc", (*sandbox).proc, "a /proc that shows only this pid namespace"},
 	{"dev", (*sandbox).dev, "a few harmless devices, terminals and shared memory of its own"},
 	{"sys", (*sandbox).sys, "the kernel's view of devices and cgroups, read-only"},
