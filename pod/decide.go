@@ -202,7 +202,7 @@ func (d *decider) initialize(c *Container) bool {
 	case l.Stage == None:
 		d.start(c, l, false)
 	case l.Stage == Ended:
-		d.start(c, l, !l.Again)
+		d.start(c, l, !l.Again || l.Unwell != "")
 	case l.Stage == Live:
 		d.check(c, l)
 	}
@@ -241,7 +241,7 @@ func (d *decider) keep(c *Container) {
 	case Ended:
 		switch {
 		case l.Again:
-			d.start(c, l, false)
+			d.start(c, l, l.Unwell != "")
 		case c.Sidecar() || d.restarts(l):
 			d.start(c, l, true)
 		}

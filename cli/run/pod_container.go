@@ -312,12 +312,14 @@ const (
 	maxMessageLines = 80
 )
 
-// message is what it left at its terminationMessagePath, or the end of its log.
+// message is what it left at its terminationMessagePath, or the end of its log. Nothing stays of the former on disk: it may be a gigabyte, and
+// the next attempt leaves another.
 func (p *podProcess) message(failed bool) string {
 	text := ""
 	if f, err := os.Open(p.start.messageFile()); err == nil {
 		data, _ := io.ReadAll(io.LimitReader(f, maxMessage))
 		f.Close()
+		_ = os.Remove(p.start.messageFile()) // the pod's end removes what is left
 		text = string(data)
 	}
 	if text == "" && failed && p.start.Container.TerminationMessagePolicy == "FallbackToLogsOnError" {
