@@ -82,10 +82,7 @@ func newPodHost(birth *pod.Birth) (*podHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &podHost{dirs: birth.Dirs, pod: stored.Metadata, events: events.Open(birth.Dirs)}
-	if h.parentLimits, err = parentLimitsOf(&stored.Pod); err != nil {
-		return nil, err
-	}
+	h := &podHost{dirs: birth.Dirs, pod: stored.Metadata, events: events.Open(birth.Dirs), parentLimits: podLimits(&stored.Pod)}
 	hostname, err := os.Hostname()
 	if err != nil {
 		return nil, err

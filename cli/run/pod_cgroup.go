@@ -8,9 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
-
-	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/kube/event"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/runtime/cgroup"
@@ -38,7 +35,12 @@ func (h *podHost) makeGroup(o cgroup.Options) (*cgroup.Group, error) {
 			return g, nil
 		}
 	}
-	if o.Resources == nil {
+	if !asks(o.Resources) {
+		if h.group.group != nil {
+			if g, err := h.group.group.Child(o.ID, nil); err == nil {
+				return g, nil
+			}
+		}
 		return nil, fmt.Errorf("%w: %w", cgroup.ErrUnavailable, err)
 	}
 	h.recorder.Tell(event.Warning, "LimitsNotEnforced", "", "the limits of its containers are not enforced: %v", err)
@@ -92,69 +94,6 @@ func (h *podHost) removeParent() error {
 		return err
 	}
 	return os.Remove(h.groupFile())
-}
-
-// limitsOf are a container's limits and requests in docker's words, as the kubelet translates them: no swap beside the memory, a share of the
-// processors for what is requested.
-func limitsOf(r pod.Resources) flags.Resources {
-	limits := flags.Resources{Memory: valueOf(r.Limits, "memory"), NanoCPUs: milliOf(r.Limits, "cpu") * 1_000_000}
-	limits.MemorySwap = limits.Memory
-	request := milliOf(r.Requests, "cpu")
-	if request == 0 {
-		request = milliOf(r.Limits, "cpu")
-	}
-	if request > 0 {
-		limits.CPUShares = max(request*1024/1000, 2)
-	}
-	return limits
-}
-
-func valueOf(list map[string]pod.Quantity, name string) int64 {
-	q, ok := list[name]
-	if !ok {
-		return 0
-	}
-	return q.Value()
-}
-
-func milliOf(list map[string]pod.Quantity, name string) int64 {
-	q, ok := list[name]
-	if !ok {
-		return 0
-	}
-	return q.MilliValue()
-}
-
-// parentLimitsOf are those of the pod as a whole: its own, or the sum of its containers' where all have one.
-func parentLimitsOf(p *pod.Pod) (*specs.LinuxResources, error) {
-	var whole flags.Resources
-	if p.Spec.Resources != nil {
-		whole = limitsOf(*p.Spec.Resources)
-	} else {
-		memory, cpus, all, allCPU := int64(0), int64(0), true, true
-		for i := range p.Spec.Containers {
-			one := limitsOf(p.Spec.Containers[i].Resources)
-			memory, cpus = memory+one.Memory, cpus+one.NanoCPUs
-			all, allCPU = all && one.Memory > 0, allCPU && one.NanoCPUs > 0
-			whole.CPUShares += one.CPUShares
-		}
-		for i := range p.Spec.InitContainers { // which run before, or beside as sidecars
-			one := limitsOf(p.Spec.InitContainers[i].Resources)
-			if p.Spec.InitContainers[i].Sidecar() {
-				memory, cpus = memory+one.Memory, cpus+one.NanoCPUs
-			} else {
-				memory, cpus = max(memory, one.Memory), max(cpus, one.NanoCPUs)
-			}
-			all, allCPU = all && one.Memory > 0, allCPU && one.NanoCPUs > 0
-		}
-		if all {
-			whole.Memory, whole.MemorySwap = memory, memory
-		}
-		if allCPU {
-			whole.NanoCPUs = cpus
-		}
-	}
-	return whole.Spec()
 }
 
 // oomScoreOf is whom the kernel kills first, by the pod's quality of service (kubelet/qos/policy.go). Less than ours only root could make it.

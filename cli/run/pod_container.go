@@ -151,11 +151,8 @@ func (s *podStart) fill(f *flags.Run) error {
 	if err := s.r.findSeccompOf(s.h); err != nil {
 		return failure(pod.CreateContainerError, err)
 	}
-	f.Resources = limitsOf(c.Resources)
+	s.r.limits = containerLimits(p, c)
 	f.OOMScoreAdj = oomScoreOf(p, c, s.facts().Memory)
-	if s.r.limits, err = f.Resources.Spec(); err != nil {
-		return failure(pod.CreateContainerConfigError, err)
-	}
 	if err := s.r.findShared(); err != nil {
 		return failure(pod.CreateContainerError, err)
 	}

@@ -76,17 +76,27 @@ func (g *Group) set(writes []Write) error {
 	for _, w := range writes {
 		err := g.checkSet(w)
 		if err == nil {
-			err = write(g.Path, w.File, w.Value)
+			err = g.write(w)
 		}
 		if errors.Is(err, fs.ErrNotExist) && w.Or != nil {
 			w = *w.Or
-			err = write(g.Path, w.File, w.Value)
+			err = g.write(w)
 		}
 		if err = g.explain(w, err); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// write writes a value. A weight is a share among brothers, and the container's only one is the supervisor: what competes with other containers'
+// is the group above both, which gets it, too.
+func (g *Group) write(w Write) error {
+	err := write(g.Path, w.File, w.Value)
+	if err == nil && strings.HasSuffix(w.File, ".weight") {
+		err = write(g.base, w.File, w.Value)
+	}
+	return err
 }
 
 // checkSet refuses processors and memory nodes that are not there. The kernel accepts them, and gives the group its

@@ -156,6 +156,7 @@ func TestSet(t *testing.T) {
 	for _, name := range []string{"memory.max", "io.weight", "cpuset.cpus"} {
 		f.write(file(name), "")
 	}
+	f.write(filepath.Join(g.base, "io.weight"), "")
 	f.write(filepath.Join(g.base, "cpuset.cpus.effective"), "0-1,4\n")
 	f.write(filepath.Join(f.proc, "swaps"), "Filename Type Size Used Priority\n")
 	r := memory(100, 200, 0) // there is no memory.swap.max, and no swap either
@@ -168,6 +169,9 @@ func TestSet(t *testing.T) {
 		if got, err := read(g.Path, name); err != nil || got != want {
 			t.Errorf("%s is %q, %v; want %q", name, got, err, want)
 		}
+	}
+	if got, err := read(g.base, "io.weight"); err != nil || got != "1" {
+		t.Errorf("among the containers' groups the weight is %q, %v", got, err)
 	}
 
 	f.write(filepath.Join(f.proc, "swaps"), "Filename Type Size Used Priority\n/swap file 1 0 -2\n")
