@@ -95,3 +95,56 @@ func isIn(process int, namespace string) bool {
 	n, err := unix.Readlinkat(process, "ns/"+kind, text[:])
 	return err == nil && string(text[:n]) == namespace
 }
+
+// AdoptOrphans makes us the parent of whom our descendants leave behind (man 2 PR_SET_CHILD_SUBREAPER).
+func AdoptOrphans() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl(PR_SET_CHILD_SUBREAPER): %w", err)
+	}
+	return nil
+}
+
+// EndChildren kills the children of this process, and theirs as they become ours (AdoptOrphans), and reaps them; there is nobody else who
+// waits for a child. It is for the last moment of a process that lives in the host's pid namespace. Unlike KillInNamespaces it finds those
+// who left every namespace, too; but not those whom another has forked in there. It gives up on what does not die.
+func EndChildren() {
+	const (
+		rounds = 400
+		pause  = 5 * time.Millisecond
+	)
+	for range rounds {
+		for _, pid := range children() {
+			_ = unix.Kill(pid, syscall.SIGKILL) // it has not been waited for, so the number is still its own
+		}
+		for {
+			pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+			if errors.Is(err, syscall.EINTR) {
+				continue
+			}
+			if err != nil { // ECHILD
+				return
+			}
+			if pid == 0 {
+				break
+			}
+		}
+		time.Sleep(pause)
+	}
+}
+
+// children are those of all our threads, where the kernel tells (CONFIG_PROC_CHILDREN).
+func children() (list []int) {
+	tasks, _ := os.ReadDir("/proc/self/task")
+	for _, task := range tasks {
+		text, err := os.ReadFile("/proc/self/task/" + task.Name() + "/children")
+		if err != nil {
+			continue
+		}
+		for _, field := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil && pid > 1 {
+				list = append(list, pid)
+			}
+		}
+	}
+	return list
+}

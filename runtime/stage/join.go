@@ -90,11 +90,9 @@ func (p *Sandbox) descended(o *Options, calls []string) (*Sandbox, error) {
 const whyDescend = "a process with all of its namespaces, in the user namespace that owns the network: its root sets up the container's"
 
 // hold keeps what it takes to enter the container, and to find what it leaves, for as long as it lives.
-func (p *Sandbox) hold(pids *os.File) (err error) {
-	for i, kind := range restKinds {
-		if p.rest[i], err = os.Open("/proc/" + strconv.Itoa(p.PID) + "/ns/" + kind); err != nil {
-			return err
-		}
+func (p *Sandbox) hold(pids *os.File) error {
+	if err := p.holdRest(); err != nil {
+		return err
 	}
 	fd, err := linux.DupHigh(pids)
 	if err == nil {
@@ -102,6 +100,18 @@ func (p *Sandbox) hold(pids *os.File) (err error) {
 	}
 	return err
 }
+
+func (p *Sandbox) holdRest() (err error) {
+	for i, kind := range restKinds {
+		if p.rest[i], err = os.Open("/proc/" + strconv.Itoa(p.PID) + "/ns/" + kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inHostPIDs tells whether it has no pid namespace but the host's.
+func (p *Sandbox) inHostPIDs() bool { return p.Namespaces&linux.NewPID == 0 }
 
 // orphaned is what tells a sandbox whose command shares a pid namespace that the supervisor has died, or wants the command killed. No
 // supervisor forwards it.

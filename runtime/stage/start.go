@@ -205,6 +205,11 @@ func (p *Sandbox) start(o *Options) error {
 	if said != nil {
 		return said
 	}
+	if p.inHostPIDs() { // by now all of its namespaces are there
+		if err := p.holdRest(); err != nil {
+			return fmt.Errorf("start the sandbox: %w", err)
+		}
+	}
 	if mapping != nil {
 		return mapping
 	}
@@ -337,9 +342,9 @@ func (p *Sandbox) Abandon() error {
 
 // Signal sends sig to PID 1, which forwards it to the command. SIGKILL ends them both.
 func (p *Sandbox) Signal(sig syscall.Signal) error {
-	if sig == syscall.SIGKILL && p.pidNamespace != nil {
+	if sig == syscall.SIGKILL && (p.pidNamespace != nil || p.inHostPIDs()) {
 		// Killed itself, it would leave the command to the host's PID 1; and the container whose processes are shared can't end
-		// until that one has reaped it.
+		// until that one has reaped it. With the host's it would leave others whom the command began.
 		sig = orphaned
 	}
 	return p.child.Kill(sig)
