@@ -49,14 +49,19 @@ func WithoutTracers(set caps.Set, named []string) (caps.Set, error) {
 	return set &^ hostTracers, nil
 }
 
-// refuseHostTracers is the last to look: whatever made the plan, it must hold.
-func refuseHostTracers(plan *stage.Plan) error {
+// checkHostPIDs is the last to look: whatever made the plan, it must hold.
+func checkHostPIDs(plan *stage.Plan, list []specs.LinuxNamespace) error {
 	if !plan.HostPIDs {
 		return nil
 	}
 	p := &plan.Process
 	if more := caps.Set(p.Bounding|p.Capabilities) & hostTracers; more != 0 {
 		return fmt.Errorf("a container among the host's processes must not have %s", strings.Join(more.Names(), ", "))
+	}
+	for _, kind := range []specs.LinuxNamespaceType{specs.MountNamespace, specs.CgroupNamespace} {
+		if !slices.ContainsFunc(list, func(ns specs.LinuxNamespace) bool { return ns.Type == kind }) { // by which its processes are found in the end
+			return fmt.Errorf("a container among the host's processes needs a %s namespace of its own", kind)
+		}
 	}
 	if !plan.Reaper {
 		return hint.Wrap(errors.New("the command can't be PID 1 where it lives among the host's processes"), "leave --init=false out")

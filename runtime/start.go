@@ -197,7 +197,7 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 		return nil, err
 	}
 	plan.Name, plan.Reaper, plan.Pause = c.Name, cfg.Reaper, cfg.Bundle.Pause
-	if err := refuseHostTracers(plan); err != nil {
+	if err := checkHostPIDs(plan, cfg.Spec.Linux.Namespaces); err != nil {
 		return nil, err
 	}
 	if plan.Pause {

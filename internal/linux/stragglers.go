@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KillInNamespaces kills the processes that /proc shows in any of some namespaces, and returns when there are none left. A namespace is
+// KillInNamespaces kills the processes but our own that /proc shows in any of some namespaces, and returns when there are none left. A namespace is
 // told by the text of its link in /proc/PID/ns, and must be held open by the caller, or another could have its number by now.
 //
 // It is for the processes of a container that shares its pid namespace with others: there the kernel does not end them with any PID 1.
@@ -54,8 +54,13 @@ func killInNamespaces(namespaces []string) (found int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("list processes: %w", err)
 	}
+	self, err := os.Readlink("/proc/self") // nothing where that /proc does not show us
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, fmt.Errorf("find ourselves in /proc: %w", err)
+	}
+	err = nil
 	for _, name := range names {
-		if _, err := strconv.Atoi(name); err != nil {
+		if _, err := strconv.Atoi(name); err != nil || name == self {
 			continue
 		}
 		member, e := killMember(int(proc.Fd()), name, namespaces)

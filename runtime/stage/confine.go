@@ -18,7 +18,7 @@ const (
 )
 
 // A sandbox whose command is in another's pid namespace stays in the host's, where no container sees it but those that live there, too; and
-// these have no power to trace (refuseHostTracers in package runtime). So it may keep what it needs to find the command's processes, should it
+// these have no power to trace (hostTracers in package runtime). So it may keep what it needs to find the command's processes, should it
 // have to end them: the kernel shows whose namespaces are whose to those who may trace.
 const capsOutside = capsOfPID1 | 1<<capSysPtrace
 

@@ -102,6 +102,10 @@ func (p *Sandbox) hold(pids *os.File) error {
 }
 
 func (p *Sandbox) holdRest() (err error) {
+	const own = linux.NewNS | linux.NewCgroup
+	if p.Namespaces&own != own { // else what is killed in the end were we and all of the user's
+		return errors.New("what lives among others' processes needs a mount and a cgroup namespace of its own")
+	}
 	for i, kind := range restKinds {
 		if p.rest[i], err = os.Open("/proc/" + strconv.Itoa(p.PID) + "/ns/" + kind); err != nil {
 			return err
@@ -109,9 +113,6 @@ func (p *Sandbox) holdRest() (err error) {
 	}
 	return nil
 }
-
-// inHostPIDs tells whether it has no pid namespace but the host's.
-func (p *Sandbox) inHostPIDs() bool { return p.Namespaces&linux.NewPID == 0 }
 
 // orphaned is what tells a sandbox whose command shares a pid namespace that the supervisor has died, or wants the command killed. No
 // supervisor forwards it.
@@ -129,9 +130,12 @@ func endRest(namespaces []string) { _ = linux.KillInNamespaces(namespaces...) }
 func (p *Sandbox) endRest() error {
 	var texts []string
 	var err error
-	for _, f := range p.rest {
+	for i, f := range p.rest {
 		if f != nil {
 			text, e := linux.NamespaceText(f)
+			if ours, mine := os.Readlink("/proc/self/ns/" + restKinds[i]); mine != nil || ours == text {
+				e = errors.Join(e, mine, fmt.Errorf("%s is our own: nobody is killed", text))
+			}
 			texts, err = append(texts, text), errors.Join(err, e)
 		}
 	}
