@@ -149,15 +149,15 @@ func TestPodHostPID(t *testing.T) {
 			if got := p.exec(container, "cat "+dir+"comm"); got == "" {
 				t.Errorf("%s does not see %s", container, name)
 			}
-			script := "for f in exe cwd root ns/mnt; do readlink " + dir + "$f; done; for f in environ maps mem; do head -c 1 " + dir + "$f; done; ls " + dir + "fd; " +
-				"echo x >" + dir + "mem"
+			script := "for f in exe cwd root ns/mnt; do readlink " + dir + "$f; done; for f in environ maps mem; do head -c 1 " + dir + "$f; done; for f in " + dir + "fd/*; do readlink $f; head -c 1 $f; done; " +
+				"echo x >" + dir + "mem && echo written"
 			if got := p.exec(container, "{ "+script+"; } 2>/dev/null; true"); got != "" {
 				t.Errorf("%s looks into %s: %q", container, name, got)
 			}
 		}
 	}
 	for script, want := range map[string]string{
-		"wc -c </proc/interrupts": "0", // covered
+		"wc -c </proc/interrupts":                       "0", // covered
 		"grep -c ' /proc/sys ro,' /proc/self/mountinfo": "1",
 		"echo $$ >/dev/null; test -d /proc/$$; echo $?": "0",
 	} {
