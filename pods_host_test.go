@@ -45,7 +45,11 @@ func TestPodHostNamespaces(t *testing.T) {
 		tt.spec.Containers = []pod.Container{shell("a", tell+forever), shell("b", forever)}
 		p := m.pod("host-"+name, tt.spec)
 		p.ready()
-		told := p.must("logs", p.id("a"))
+		told := ""
+		awaitThat(t, "seven lines", func() bool {
+			told = p.must("logs", p.id("a"))
+			return strings.Count(told, ":[") == len(kindsOfNamespaces)
+		})
 		var hosts []string
 		for line := range strings.Lines(told) {
 			kind, text, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -54,7 +58,7 @@ func TestPodHostNamespaces(t *testing.T) {
 			}
 		}
 		slices.Sort(hosts)
-		if !slices.Equal(hosts, tt.want) || strings.Count(told, ":[") != len(kindsOfNamespaces) {
+		if !slices.Equal(hosts, tt.want) {
 			t.Errorf("%s: the host's are %v, want %v: %s", name, hosts, tt.want, told)
 		}
 		for _, kind := range []string{"net", "ipc", "uts", "user"} { // whatever is the host's, the rest is the pod's

@@ -40,9 +40,9 @@ type Sandbox struct {
 
 	Namespaces uintptr // as it was forked
 
-	pidNamespace *os.File                 // another's, which the command is in and the sandbox is not; nil: its own
-	hostPIDs     bool                     // the sandbox and the command are in the host's
-	rest         [len(restKinds)]*os.File // what its processes are found by, in both of these cases
+	pidNamespace *os.File // another's, which the command is in and the sandbox is not; nil: its own
+	hostPIDs     bool     // the sandbox and the command are in the host's
+	rest         rest     // what its processes are found by, in both of these cases
 
 	child    *linux.Child
 	executes bool // it is known to execute us: it was forked into namespaces that there were
