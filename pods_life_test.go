@@ -253,8 +253,6 @@ func TestPodSecurity(t *testing.T) {
 	}
 	m.podctl("delete", "secure")
 	p.gone()
-	q := m.pod("host", pod.Spec{HostPID: true, Containers: []pod.Container{shell("a", forever)}})
-	q.event("FailedCreatePodSandBox", "hostPID")
 }
 
 // TestPodNetwork asks a pod by its network, and replaces one image without touching the rest.

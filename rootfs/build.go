@@ -237,7 +237,7 @@ func refuseLink(target string) error {
 // refuseKernelTree refuses a volume inside /proc or /sys, also through a link: a file of the user's own in place of
 // /proc/self/attr or the like makes programs (ours included) believe that they changed something (CVE-2019-16884).
 func (b *Builder) refuseKernelTree(m *Mount, target int) error {
-	if m.Type != "bind" && m.Type != "tmpfs" {
+	if m.Type != "bind" && m.Type != "tmpfs" || m.Kernel {
 		return nil
 	}
 	inside, err := linux.IsKernelTree(target)

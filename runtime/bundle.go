@@ -32,7 +32,7 @@ type Bundle struct {
 	Pause   bool              `json:",omitempty"` // it is a pod's sandbox: there is no image and no command, but PID 1 alone
 	Share   Shares            `json:",omitempty"` // whose namespaces it shares
 	Without []string          `json:",omitempty"` // steps of the start that are left out: stage.Optional
-	Borrow  []string          `json:",omitempty"` // targets of those of its binds whose source is a path in the container whose ipc namespace it shares
+	Borrow  []string          `json:",omitempty"` // targets of those of its binds whose source is a path in the container whose UTS namespace it shares
 	Beneath map[string]string `json:",omitempty"` // by target: paths below the sources of binds, out of which nothing on them leads
 	IPC     string            `json:",omitempty"` // docker's --ipc: private, shareable (also where it is empty), none
 

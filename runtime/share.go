@@ -134,9 +134,8 @@ func refuseTracers(spec *specs.Spec, d *donor) error {
 	if err != nil {
 		return err
 	}
-	const sysPtrace, blockSuspend = 19, 36
 	var more caps.Set
-	for _, c := range []int{sysPtrace, capSysAdmin, blockSuspend} {
+	for _, c := range []int{capSysPtrace, capSysAdmin, capBlockSuspend} {
 		more |= 1 << c
 	}
 	if more &= ours &^ theirs; more == 0 {
@@ -254,7 +253,12 @@ func (j *joins) share(plan *stage.Plan, borrowed []string) error {
 		plan.PIDNamespace = born(os.NewFile(uintptr(fd), pids.Name()))
 	}
 	if d := j.donors[specs.IPCNamespace]; d != nil {
-		return errors.Join(j.shareShm(plan, d, born), j.borrow(plan, borrowed, d, born))
+		if err := j.shareShm(plan, d, born); err != nil {
+			return err
+		}
+	}
+	if d := j.donors[specs.UTSNamespace]; d != nil { // which all of a pod share, whatever of it is the host's
+		return j.borrow(plan, borrowed, d, born)
 	}
 	return nil
 }

@@ -118,6 +118,12 @@ func (s *podStart) fill(f *flags.Run) error {
 	if p.Spec.HostNetwork {
 		f.Network = "host"
 	}
+	if p.Spec.HostIPC {
+		f.IPC = "host"
+	}
+	if p.Spec.HostPID {
+		f.PID = "host"
+	}
 	if share := p.Spec.ShareProcessNamespace; share != nil && *share {
 		f.PID = flags.ContainerMode(s.box.id)
 	}
@@ -148,6 +154,11 @@ func (s *podStart) fill(f *flags.Run) error {
 	if s.r.caps, err = capabilitiesOf(c); err != nil {
 		return failure(pod.CreateContainerConfigError, err)
 	}
+	if p.Spec.HostPID {
+		if s.r.caps, err = runtime.WithoutTracers(s.r.caps, addedCapabilities(c)); err != nil {
+			return failure(pod.CreateContainerConfigError, err)
+		}
+	}
 	if err := s.r.findSeccompOf(s.h); err != nil {
 		return failure(pod.CreateContainerError, err)
 	}
@@ -172,6 +183,14 @@ func capabilitiesOf(c *pod.Container) (caps.Set, error) {
 		return caps.Default, nil
 	}
 	return caps.Apply(caps.Default, context.Capabilities.Add, context.Capabilities.Drop)
+}
+
+// addedCapabilities are those that it names.
+func addedCapabilities(c *pod.Container) []string {
+	if c.SecurityContext == nil || c.SecurityContext.Capabilities == nil {
+		return nil
+	}
+	return c.SecurityContext.Capabilities.Add
 }
 
 func expand(env *pod.Environment, words []string) (list []string) {

@@ -154,6 +154,11 @@ func (r *run) prepare() (err error) {
 	if err := r.findShared(); err != nil {
 		return err
 	}
+	if r.hostPID() {
+		if r.caps, err = runtime.WithoutTracers(r.caps, r.CapAdd); err != nil {
+			return err
+		}
+	}
 	if err := r.checkPorts(); err != nil {
 		return err
 	}
@@ -273,7 +278,7 @@ func (r *run) fork(s *supervisor.Supervisor, record *runtime.Record) (*superviso
 		return nil, nil, err
 	}
 	sandbox, err := runtime.Fork(runtime.Nascent{
-		Name: runtime.NameOf(*record), Namespaces: spec.Namespaces(r.hostNetwork()), Capabilities: r.caps,
+		Name: runtime.NameOf(*record), Namespaces: spec.Namespaces(r.hosts()...), Capabilities: r.caps,
 		UIDs: r.uids, GIDs: r.gids, Stdio: stdio.Command, Narrate: s.Narrate, Parent: r.users(),
 	})
 	if err != nil {
@@ -342,7 +347,7 @@ func (r *run) describe(c *runtime.Container, b *runtime.Bundle) error {
 		ID: c.ID, Hostname: hostname,
 		Args: r.Args, Entrypoint: r.Entrypoint, Env: r.Env, Workdir: r.Workdir, User: r.User, Terminal: r.TTY,
 		Mounts: mounts, ShmSize: r.ShmSize, NoShm: r.IPC == "none", ReadOnly: r.ReadOnly,
-		HostNetwork:  r.hostNetwork(),
+		HostNetwork: r.hostNetwork(), HostPID: r.hostPID(), HostIPC: r.hostIPC(), HostQueues: hostQueues(),
 		Capabilities: r.caps, NoNewPrivileges: r.NoNewPrivileges,
 		Rlimits: limits, OOMScoreAdj: r.OOMScoreAdj, Umask: r.Umask,
 		UIDs: r.uids, GIDs: r.gids,

@@ -134,6 +134,12 @@ func (s *sandbox) run() (name string, err error) {
 			return "exec", err
 		}
 	}
+	hostPIDs := s.plan.HostPIDs
+	if hostPIDs { // whom the command leaves behind is ours to end, and to reap
+		if err := linux.AdoptOrphans(); err != nil {
+			return "exec", err
+		}
+	}
 	child, err := linux.Fork(0, payload.program) // LAB: fork-command
 	if err != nil {
 		return "exec", err
@@ -159,6 +165,9 @@ func (s *sandbox) run() (name string, err error) {
 	status := signals.Run(child.PID)
 	if len(rest) > 0 {
 		endRest(rest)
+	}
+	if hostPIDs {
+		linux.EndChildren()
 	}
 	os.Exit(status)
 	return "", nil
@@ -192,6 +201,8 @@ func (s *sandbox) settle() error {
 		set := uint64(capsOfPID1)
 		if s.plan.sharesPIDs() {
 			set = capsOutside
+		}
+		if s.plan.joinsPIDs() {
 			linux.Close(s.plan.PIDNamespace)
 		}
 		if err := linux.SetCapabilities(set); err != nil {
