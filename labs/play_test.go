@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,6 +23,16 @@ import (
 	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/labs"
 )
+
+// TestMain has several labs played at once, however few processors there are: a lab mostly waits. Not so in a translated machine, where
+// nothing but its processors is slow.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Getenv("MINIPOD_LABS") != "once" {
+		_ = flag.Set("test.parallel", "6")
+	}
+	os.Exit(m.Run())
+}
 
 // TestLabs plays each lab as a learner does, with the real minipod in a real terminal: nothing passes before anything is done; each mistake that
 // lab.yaml lists gets the hint that it names; what the text says to type passes each step, in either language; and reset leaves nothing behind.
