@@ -60,9 +60,22 @@ func Poke(dirs state.Dirs, uid string) error {
 // only be deleted faster. What remains of it is removed by its supervisor, which is started where there is none: until then the pod is
 // there, with a deletionTimestamp. See Wait.
 func Delete(dirs state.Dirs, uid string, grace *int64) error {
+	generation, err := condemn(dirs, uid, grace)
+	if err != nil {
+		return fmt.Errorf("delete pod %s: %w", uid, err)
+	}
+	err = hand(dirs, uid, generation)
+	if errors.Is(err, ErrNotFound) { // it is gone already
+		return nil
+	}
+	return err
+}
+
+// condemn writes down that a pod is to be deleted, and returns as which change of it.
+func condemn(dirs state.Dirs, uid string, grace *int64) (generation int64, err error) {
 	now := time.Now().UTC()
-	var generation int64
-	err := change(dirs, uid, nil, func(p *Pod) error {
+	var deletion Metadata
+	err = change(dirs, uid, nil, func(p *Pod) error {
 		generation = p.Metadata.Generation + 1
 		seconds := p.grace()
 		if grace != nil {
@@ -72,16 +85,13 @@ func Delete(dirs state.Dirs, uid string, grace *int64) error {
 		if p.Metadata.Deleted == nil || at.Before(*p.Metadata.Deleted) {
 			p.Metadata.Deleted, p.Metadata.Grace = &at, &seconds
 		}
+		deletion = p.Metadata
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("delete pod %s: %w", uid, err)
+	if isFull(err) {
+		err = mark(dirs, uid, deletion)
 	}
-	err = hand(dirs, uid, generation)
-	if errors.Is(err, ErrNotFound) { // it is gone already
-		return nil
-	}
-	return err
+	return generation, err
 }
 
 // hand sees to it that somebody looks after what was changed: the supervisor says so in the status, or another one is started. One that was
