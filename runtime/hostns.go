@@ -63,6 +63,9 @@ func checkHostPIDs(plan *stage.Plan, list []specs.LinuxNamespace) error {
 			return fmt.Errorf("a container among the host's processes needs a %s namespace of its own", kind)
 		}
 	}
+	if len(plan.Without) > 0 { // the others of one user are no lesson's to harm
+		return hint.Wrap(errors.New("no step of the start can be left out of a container among the host's processes"), "leave --pid host out")
+	}
 	if !plan.Reaper {
 		return hint.Wrap(errors.New("the command can't be PID 1 where it lives among the host's processes"), "leave --init=false out")
 	}

@@ -65,9 +65,10 @@ func TestCheckHostPIDs(t *testing.T) {
 	if err := checkHostPIDs(&good, own); err != nil {
 		t.Error(err)
 	}
-	bounding, effective, first := good, good, good
+	bounding, effective, first, lesson := good, good, good, good
+	lesson.Without = []string{"seccomp"}
 	bounding.Process.Bounding, effective.Process.Capabilities, first.Reaper = 1<<capSysPtrace, 1<<capBlockSuspend, false
-	for name, p := range map[string]*stage.Plan{"a bound": &bounding, "a capability": &effective, "no reaper": &first} {
+	for name, p := range map[string]*stage.Plan{"a bound": &bounding, "a capability": &effective, "no reaper": &first, "a step left out": &lesson} {
 		if checkHostPIDs(p, own) == nil {
 			t.Error(name)
 		}
