@@ -77,20 +77,31 @@ func (k kernel) elsewhere(p Process, pid int) bool {
 // End kills processes, and waits until none of them lives. A process is killed by a descriptor that is proven to be its: never another with its number.
 func End(files fs.FS, processes []Process) error {
 	k := kernel{files}
-	for _, p := range processes { // the process that keeps the network takes its group and its namespaces along, where it is asked
-		if text, err := k.read(p.file("cmdline")); err == nil && strings.HasPrefix(text, "minipod\x00node\x00") && linux.KillProcess(p.PID, p.Birth, syscall.SIGTERM) == nil {
-			for patience := time.Now().Add(2 * time.Second); k.alive(p) && time.Now().Before(patience); {
-				time.Sleep(5 * time.Millisecond)
-			}
+	var networks, others []Process
+	for _, p := range processes {
+		if text, err := k.read(p.file("cmdline")); err == nil && strings.HasPrefix(text, "minipod\x00node\x00") {
+			networks = append(networks, p)
+		} else {
+			others = append(others, p)
 		}
 	}
+	err := k.kill(others, syscall.SIGKILL, 5*time.Second)
+	// Who keeps the network takes its group and its namespaces along, where it is asked, and nobody needs it any more.
+	if asked := k.kill(networks, syscall.SIGTERM, 2*time.Second); asked != nil {
+		err = errors.Join(err, k.kill(networks, syscall.SIGKILL, 5*time.Second))
+	}
+	return err
+}
+
+// kill sends sig to processes, and waits until they are gone.
+func (k kernel) kill(processes []Process, sig syscall.Signal, patience time.Duration) error {
 	var errs []error
 	for _, p := range processes {
-		if err := linux.KillProcess(p.PID, p.Birth, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		if err := linux.KillProcess(p.PID, p.Birth, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 			errs = append(errs, fmt.Errorf("end process %d: %w", p.PID, err))
 		}
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(patience)
 	for _, p := range processes {
 		for k.alive(p) {
 			if time.Now().After(deadline) {

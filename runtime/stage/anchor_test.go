@@ -25,7 +25,8 @@ func mapOwn(pid int) error {
 	return nil
 }
 
-// An anchor that was not told to stay ends with its maker's word; one that was ends when it is killed.
+// An anchor that was not told to stay ends with its maker's word; one that was ends when it is killed, or the folder is removed in
+// which it is written down.
 func TestAnchor(t *testing.T) {
 	left, err := Drop(mapOwn)
 	if err != nil {
@@ -36,11 +37,15 @@ func TestAnchor(t *testing.T) {
 	}
 	gone(t, left)
 
+	folder := t.TempDir() + "/node"
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	stays, err := Drop(mapOwn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stays.Stay(); err != nil {
+	if err := stays.Stay(folder); err != nil {
 		t.Fatal(err)
 	}
 	if !linux.Alive(stays.PID, stays.Birth) {
@@ -70,6 +75,22 @@ func TestAnchor(t *testing.T) {
 		t.Error(err)
 	}
 	gone(t, stays)
+
+	lost, err := Drop(mapOwn)
+	if err == nil {
+		err = lost.Stay(folder)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond)
+	if !linux.Alive(lost.PID, lost.Birth) {
+		t.Error("it did not stay")
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		t.Error(err)
+	}
+	gone(t, lost)
 }
 
 // openFiles are what the process has open, but for /dev/null and what has no name outside of Go's runtime.
