@@ -23,6 +23,12 @@ func (e *Encoder) Uint32(n uint32) {
 	e.buf = binary.LittleEndian.AppendUint32(e.buf, n)
 }
 
+// Uint64 writes a t.
+func (e *Encoder) Uint64(n uint64) {
+	e.pad(8)
+	e.buf = binary.LittleEndian.AppendUint64(e.buf, n)
+}
+
 // Bool writes a b.
 func (e *Encoder) Bool(b bool) {
 	if b {

@@ -89,16 +89,6 @@ func (g *Group) set(writes []Write) error {
 	return nil
 }
 
-// write writes a value. A weight is a share among brothers, and the container's only one is the supervisor: what competes with other containers'
-// is the group above both, which gets it, too.
-func (g *Group) write(w Write) error {
-	err := write(g.Path, w.File, w.Value)
-	if err == nil && strings.HasSuffix(w.File, ".weight") {
-		err = write(g.base, w.File, w.Value)
-	}
-	return err
-}
-
 // checkSet refuses processors and memory nodes that are not there. The kernel accepts them, and gives the group its
 // parent's instead.
 func (g *Group) checkSet(w Write) error {
