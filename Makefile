@@ -4,7 +4,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X codeberg.org/minipod/minipod/cli.Version=$(VERSION)
 PREFIX  ?= /usr/local
 
-.PHONY: all build demo test test-vm check bench install clean
+.PHONY: all build demo test test-labs test-vm check bench soak install clean
 
 all: build
 
@@ -21,6 +21,11 @@ test:
 	scripts/setup test
 	scripts/as-user scripts/test
 
+# The labs alone, which are part of `make test`, too: docs/labs.md.
+test-labs:
+	scripts/setup test
+	scripts/as-user scripts/test-labs
+
 # In machines of their own, with systemd and cgroup v2: docs/vm.md.
 test-vm:
 	scripts/setup vm
@@ -34,6 +39,12 @@ bench:
 	scripts/setup bench
 	@$(MAKE) --no-print-directory build
 	scripts/bench
+
+# Real programs in pods, under 36,000 requests each.
+soak:
+	scripts/setup soak
+	@$(MAKE) --no-print-directory build
+	scripts/soak
 
 install: build
 	install -D -m 755 bin/minipod $(DESTDIR)$(PREFIX)/bin/minipod

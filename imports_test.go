@@ -17,7 +17,7 @@ const module = "codeberg.org/minipod/minipod"
 // runPath are the packages that `minipod run` starts with, before main's heavier ones initialise. Each
 // millisecond of theirs is a millisecond of every container's start.
 var runPath = []string{
-	"cli/flags", "cli/run", "config", "events", "image/layer", "image/reference", "image/store", "internal/dbus", "internal/hint", "internal/jsonl",
+	"cli/flags", "cli/run", "config", "events", "image/layer", "image/reference", "image/store", "internal/dbus", "internal/hint", "internal/jsonl", "internal/lang",
 	"internal/linux", "internal/nearest", "internal/wire", "kube/event", "kube/store", "logs", "node", "pod", "pod/volume", "reaper", "rootfs", "runtime", "runtime/caps", "runtime/cgroup", "runtime/idmap",
 	"runtime/seccomp/cache", "runtime/spec", "runtime/stage", "runtime/userns", "state", "supervisor", "volume",
 }

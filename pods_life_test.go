@@ -140,6 +140,9 @@ func TestPodFailures(t *testing.T) {
 	if w := p.waits("crash", pod.CrashLoopBackOff); !strings.HasPrefix(w.Message, "back-off 10s restarting failed container=crash pod=failures_default(") {
 		t.Error(w.Message)
 	}
+	if left, err := filepath.Glob(filepath.Join(m.dirs().Data, "pods", p.stored().Metadata.UID, "messages", "crash", "*")); err != nil || len(left) > 0 {
+		t.Errorf("what it said is left on disk: %q, %v", left, err)
+	}
 	if c := p.status().ContainerStatuses[1]; c.LastState.Terminated == nil || c.LastState.Terminated.Message != "from the log\n" {
 		t.Errorf("%+v", c)
 	}
@@ -250,8 +253,6 @@ func TestPodSecurity(t *testing.T) {
 	}
 	m.podctl("delete", "secure")
 	p.gone()
-	q := m.pod("host", pod.Spec{HostPID: true, Containers: []pod.Container{shell("a", forever)}})
-	q.event("FailedCreatePodSandBox", "hostPID")
 }
 
 // TestPodNetwork asks a pod by its network, and replaces one image without touching the rest.

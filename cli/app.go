@@ -111,7 +111,7 @@ func (a *app) tree() *urfave.App {
 		group("image", groupImages, "Work with images", images),
 		group("volume", groupVolumes, "Work with volumes", volumes),
 		group("network", groupNetworks, "Look at networks", a.networkVerbs()),
-		a.systemGroup(), a.doctorVerb(), a.infoVerb(), a.versionVerb(), a.completionVerb())
+		a.systemGroup(), a.labGroup(), a.doctorVerb(), a.infoVerb(), a.versionVerb(), a.completionVerb())
 	return &urfave.App{
 		Name:     "minipod",
 		HelpName: "minipod",

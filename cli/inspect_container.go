@@ -406,7 +406,7 @@ func mountsOf(r runtime.Record, s *specs.Spec, f *flags.Run) []mountPoint {
 	}
 	for _, m := range s.Mounts {
 		isBind := m.Type == "bind" || slices.Contains(m.Options, "rbind") || slices.Contains(m.Options, "bind")
-		if isBind && m.Source == "/sys" && m.Destination == "/sys" && seesHostNetwork(s) {
+		if spec.IsHosts(s, m) {
 			continue // ours, not theirs
 		}
 		switch {

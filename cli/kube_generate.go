@@ -239,6 +239,7 @@ func (g *generator) rest(f *flags.Run) {
 		g.warn("it is restarted without the bound of %d times", f.Restart.Maximum)
 	}
 	s.HostNetwork = s.HostNetwork || f.Network == "host"
+	s.HostPID, s.HostIPC = s.HostPID || f.PID == "host", s.HostIPC || f.IPC == "host"
 	if s.Hostname == "" {
 		s.Hostname = f.Hostname
 	}

@@ -117,7 +117,7 @@ func Plug(bridge int, veth string, pod *os.File, mac net.HardwareAddr) error {
 	request.AddData(nl.NewRtAttr(syscall.IFLA_MTU, nl.Uint32Attr(MTU)))
 	request.AddData(nl.NewRtAttr(syscall.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))))
 	info := nl.NewRtAttr(syscall.IFLA_LINKINFO, nil)
-	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth")) // LAB: veth
 	peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
 	nl.NewIfInfomsgChild(peer, syscall.AF_UNSPEC) // up it can't be yet: it has no peer itself at that moment (veth_open, ENOTCONN)
 	peer.AddRtAttr(syscall.IFLA_IFNAME, nl.ZeroTerminated(Interface))

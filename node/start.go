@@ -99,7 +99,7 @@ func findAnchor(dirs state.Dirs) (a Anchor, isNew bool, err error) {
 	if err := state.WriteJSON(file, a); err != nil { // unwritten it would never be found again
 		return a, false, errors.Join(err, anchored.Abandon())
 	}
-	return a, true, anchored.Stay()
+	return a, true, anchored.Stay(Folder(dirs))
 }
 
 // startNode starts the node as root of the anchor's user namespace, and returns when it listens.

@@ -175,7 +175,7 @@ func (d *decider) killAll(grace time.Duration, message string) (alive bool) {
 func (d *decider) run() {
 	for i := range d.p.Spec.InitContainers {
 		c := &d.p.Spec.InitContainers[i]
-		if !d.initialize(c) {
+		if !d.initialize(c) { // LAB: init-containers
 			d.tend(d.p.Spec.InitContainers[i+1:])
 			return
 		}
@@ -202,7 +202,7 @@ func (d *decider) initialize(c *Container) bool {
 	case l.Stage == None:
 		d.start(c, l, false)
 	case l.Stage == Ended:
-		d.start(c, l, !l.Again)
+		d.start(c, l, !l.Again || l.Unwell != "")
 	case l.Stage == Live:
 		d.check(c, l)
 	}
@@ -241,7 +241,7 @@ func (d *decider) keep(c *Container) {
 	case Ended:
 		switch {
 		case l.Again:
-			d.start(c, l, false)
+			d.start(c, l, l.Unwell != "")
 		case c.Sidecar() || d.restarts(l):
 			d.start(c, l, true)
 		}
@@ -253,7 +253,7 @@ func (d *decider) check(c *Container, l *Life) {
 	restarts := c.Sidecar() || d.p.Spec.RestartPolicy != "Never"
 	switch {
 	case l.Image != c.Image:
-		d.kill(c, d.grace(), fmt.Sprintf("Container %s definition changed, will be restarted", c.Name), true)
+		d.kill(c, d.grace(), fmt.Sprintf("Container %s definition changed, will be restarted", c.Name), true) // LAB: definition-changed
 	case l.Unwell == Liveness:
 		d.kill(c, d.probeGrace(c.LivenessProbe), fmt.Sprintf("Container %s failed liveness probe, will be restarted", c.Name), restarts)
 	case l.Unwell == PostStart: // whether it starts again is the policy's, as after any other end

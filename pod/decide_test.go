@@ -103,7 +103,7 @@ func (s *sim) do(a Action) {
 // exit ends a container by itself.
 func (s *sim) exit(name string, code int32) {
 	l := s.w.Lives[name]
-	l.Stage, l.Ready, l.Unwell = Ended, false, ""
+	l.Stage, l.Ready = Ended, false
 	l.Ended = &Terminated{ExitCode: code, FinishedAt: s.w.Now, StartedAt: l.Started}
 }
 
@@ -378,6 +378,11 @@ func TestProbesAndImage(t *testing.T) {
 	s.want("start sandbox #0; start a#0; start b#0", Running)
 	s.w.Lives["a"].Unwell = Liveness
 	s.want("kill a in 30s; start a#1", Running)
+	s.w.Lives["a"].Unwell = Liveness // the second time at once: it waits, as after any other crash
+	s.want("kill a in 30s", Running)
+	s.wantState("a", "CrashLoopBackOff")
+	s.pass(firstPause)
+	s.want("start a#2", Running)
 	s.p.Spec.Containers[1].Image = "other"
 	s.want("kill b in 30s; start b#1", Running)
 	s.w.Lives["a"].Ready = false

@@ -60,9 +60,22 @@ func Poke(dirs state.Dirs, uid string) error {
 // only be deleted faster. What remains of it is removed by its supervisor, which is started where there is none: until then the pod is
 // there, with a deletionTimestamp. See Wait.
 func Delete(dirs state.Dirs, uid string, grace *int64) error {
+	generation, err := condemn(dirs, uid, grace)
+	if err != nil {
+		return fmt.Errorf("delete pod %s: %w", uid, err)
+	}
+	err = hand(dirs, uid, generation)
+	if errors.Is(err, ErrNotFound) { // it is gone already
+		return nil
+	}
+	return err
+}
+
+// condemn writes down that a pod is to be deleted, and returns as which change of it.
+func condemn(dirs state.Dirs, uid string, grace *int64) (generation int64, err error) {
 	now := time.Now().UTC()
-	var generation int64
-	err := change(dirs, uid, nil, func(p *Pod) error {
+	var deletion Metadata
+	err = change(dirs, uid, nil, func(p *Pod) error {
 		generation = p.Metadata.Generation + 1
 		seconds := p.grace()
 		if grace != nil {
@@ -72,16 +85,13 @@ func Delete(dirs state.Dirs, uid string, grace *int64) error {
 		if p.Metadata.Deleted == nil || at.Before(*p.Metadata.Deleted) {
 			p.Metadata.Deleted, p.Metadata.Grace = &at, &seconds
 		}
+		deletion = p.Metadata
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("delete pod %s: %w", uid, err)
+	if isFull(err) {
+		err = mark(dirs, uid, deletion)
 	}
-	err = hand(dirs, uid, generation)
-	if errors.Is(err, ErrNotFound) { // it is gone already
-		return nil
-	}
-	return err
+	return generation, err
 }
 
 // hand sees to it that somebody looks after what was changed: the supervisor says so in the status, or another one is started. One that was
@@ -188,6 +198,12 @@ func (c *ContainerStatus) lose(at time.Time) {
 
 // Wait waits until enough answers true of the pod and its status, or an error. A pod that is gone is ErrNotFound.
 func Wait(ctx context.Context, dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) error {
+	if done, err := waitShortly(ctx, dirs, uid, enough); done || err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("pod %s %w", uid, ErrNotFound)
+		}
+		return err
+	}
 	for {
 		watch, err := linux.WatchDir(podDir(dirs, path.Base(uid)))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -204,21 +220,46 @@ func Wait(ctx context.Context, dirs state.Dirs, uid string, enough func(*Stored,
 	}
 }
 
+// A watch costs 10 ms at its end, when the kernel waits for everybody who may be reading its lists (fsnotify_destroy_group). Most pods start
+// and end sooner than that matters, so at first we just look again.
+const (
+	shortly  = 150 * time.Millisecond
+	interval = 3 * time.Millisecond
+)
+
+func waitShortly(ctx context.Context, dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) (done bool, err error) {
+	for begun := time.Now(); time.Since(begun) < shortly; {
+		if done, err = look(dirs, uid, enough); done || err != nil {
+			return done, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(interval):
+		}
+	}
+	return false, nil
+}
+
+func look(dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) (bool, error) {
+	p, err := Get(dirs, uid)
+	if err != nil {
+		return false, err
+	}
+	s, err := ReadStatus(dirs, uid)
+	if err != nil {
+		return false, err
+	}
+	return enough(p, s)
+}
+
 // lookAgain is how often wait looks whether there is a supervisor: its death changes nothing in the folder.
 const lookAgain = time.Second
 
 func wait(ctx context.Context, watch *linux.Watch, dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) error {
 	defer context.AfterFunc(ctx, watch.Wake)()
 	for {
-		p, err := Get(dirs, uid)
-		if err != nil {
-			return err
-		}
-		s, err := ReadStatus(dirs, uid)
-		if err != nil {
-			return err
-		}
-		if yes, err := enough(p, s); yes || err != nil {
+		if done, err := look(dirs, uid, enough); done || err != nil {
 			return err
 		}
 		watch.Until(time.Now().Add(lookAgain))

@@ -38,7 +38,7 @@ func (p *Prober) Timeout() time.Duration { return max(seconds(p.Probe.TimeoutSec
 
 // Answer takes an answer that came at the given time, and tells whether the verdict changed.
 func (p *Prober) Answer(good bool, now time.Time) (changed bool) {
-	p.next = now.Add(max(seconds(p.Probe.PeriodSeconds), time.Second))
+	p.next = now.Add(max(seconds(p.Probe.PeriodSeconds), time.Second)) // LAB: probe
 	if p.streak == 0 || good != p.good {
 		p.good, p.streak = good, 0
 	}

@@ -177,7 +177,13 @@ func (b *Birth) enlist() error {
 	if err != nil {
 		return err
 	}
-	return put(podDir(b.Dirs, b.UID), supervisorFile, data)
+	err = put(podDir(b.Dirs, b.UID), supervisorFile, data)
+	if isFull(err) {
+		if s, e := Get(b.Dirs, b.UID); e == nil && s.Metadata.Deleted != nil { // there is nothing that we might have to be told
+			return nil
+		}
+	}
+	return err
 }
 
 // retake lets go of the pod's lock, and takes it again where somebody has asked for the pod's end meanwhile and nobody else sees to it.

@@ -31,6 +31,7 @@ const (
 	manifestFile   = "manifest.json"   // the object as it was applied
 	statusFile     = "status.json"     // what there is; the supervisor's to write
 	supervisorFile = "supervisor.json" // who supervises
+	deletionLink   = "deletion"        // see mark
 	volumesDir     = "volumes"
 )
 
@@ -199,6 +200,7 @@ func Get(dirs state.Dirs, uid string) (*Stored, error) {
 	case s.Metadata.UID != uid:
 		return nil, fmt.Errorf("read pod %s: it says that it is %q", uid, s.Metadata.UID)
 	}
+	readMark(dirs, &s.Metadata)
 	return s, nil
 }
 

@@ -114,7 +114,7 @@ func (e *Engine) notStarted(w *worker, c *Container, before Life, a Action, err 
 		l.Failure.Retry = now.Add(l.Pull.Pause)
 	case RunContainerError:
 		l.Last = cmp.Or(before.Ended, before.Last)
-		l.Stage, l.Attempt, l.Crash, l.Again = Ended, a.Attempt, a.Crash, false
+		l.Stage, l.Attempt, l.Crash, l.Again, l.Unwell = Ended, a.Attempt, a.Crash, false, ""
 		l.Epoch = e.w.Sandbox.Attempt
 		l.Ended = &Terminated{ExitCode: 128, Reason: "StartError", Message: failure.Message, StartedAt: time.Unix(0, 0).UTC(), FinishedAt: now}
 		l.Failure.Retry = now.Add(shown)
@@ -181,7 +181,7 @@ func (e *Engine) ended(w *worker, name string) {
 		result.FinishedAt = e.now()
 	}
 	result.StartedAt, result.FinishedAt = result.StartedAt.UTC(), result.FinishedAt.UTC()
-	l.Stage, l.Ended, l.Hooking, l.Ready, l.StartedUp, l.Unwell = Ended, &result, false, false, false, ""
+	l.Stage, l.Ended, l.Hooking, l.Ready, l.StartedUp = Ended, &result, false, false, false
 }
 
 func (e *Engine) killContainer(a Action) {

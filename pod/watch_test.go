@@ -24,7 +24,7 @@ func TestWatch(t *testing.T) {
 	if _, err := Create(dirs, &Pod{Metadata: Metadata{Name: "other", Namespace: "elsewhere"}}, []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	sights, enough := make(chan Sight, 10), errors.New("enough")
+	sights, enough := make(chan Sight), errors.New("enough")
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Watch(t.Context(), dirs, "default", func(s Sight) error {

@@ -62,7 +62,7 @@ type Life struct {
 	Hooking   bool              // its postStart hook runs, and until then it does not count as running
 	StartedUp bool              // its startup probe has succeeded, or it has none
 	Ready     bool              // so has its readiness probe, by now
-	Unwell    string            // who found that it is to be ended: Liveness, Startup or PostStart
+	Unwell    string            // who found that it is to be ended, or was, until it starts again: Liveness, Startup or PostStart
 	Told      map[string]string // by reason: what the last event was about that is told once
 }
 

@@ -27,6 +27,7 @@ func JobControl() linux.SignalSet { return linux.Signals(syscall.SIGTSTP, syscal
 type Reaper struct {
 	signals chan os.Signal
 	deadly  syscall.Signal
+	orphans bool // they stay zombies
 }
 
 // Listen takes over the signals that somebody may send to PID 1 and mean the child; the real-time ones follow in Run.
@@ -43,6 +44,9 @@ func (r *Reaper) KillOn(sig syscall.Signal) {
 	r.deadly = sig
 	signal.Notify(r.signals, sig)
 }
+
+// LeaveOrphans makes it neglect the first of its duties: for lessons about what becomes of a machine whose PID 1 does.
+func (r *Reaper) LeaveOrphans() { r.orphans = true }
 
 // Pause is the life of a PID 1 without a command: a pod's, which is there for others to live in. It reaps what they leave behind, until SIGTERM
 // or SIGINT.
@@ -96,9 +100,13 @@ func (r *Reaper) Run(child int) (status int) {
 			_ = syscall.Kill(child, number)
 		}
 	}()
+	waited := -1 // LAB: reap
+	if r.orphans {
+		waited = child
+	}
 	for {
 		var ended syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &ended, 0, nil)
+		pid, err := syscall.Wait4(waited, &ended, 0, nil)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 		case err != nil: // ECHILD: somebody reaped it for us, which nobody can

@@ -33,7 +33,7 @@ func (b *Builder) did(err error, format string, args ...any) error {
 
 // MakePrivate cuts this mount namespace off from the host's: what we mount does not appear there, nor the reverse.
 func (b *Builder) MakePrivate() error {
-	return b.did(linux.Mount("", "/", "", linux.MsRec|linux.MsPrivate, ""), `mount("/", MS_REC|MS_PRIVATE)`)
+	return b.did(linux.Mount("", "/", "", linux.MsRec|linux.MsPrivate, ""), `mount("/", MS_REC|MS_PRIVATE)`) // LAB: private-mounts
 }
 
 // Gather makes every mount of the plan, attached to nowhere.
@@ -125,7 +125,7 @@ func (b *Builder) MountRoot() error {
 	switch p.Driver {
 	case Overlay, "":
 		options := p.overlayOptions()
-		err := linux.Mount("overlay", p.Target, "overlay", 0, options)
+		err := linux.Mount("overlay", p.Target, "overlay", 0, options) // LAB: overlay
 		if err := b.did(err, `mount("overlay", %q, "overlay", %q)`, p.Target, options); err != nil {
 			return err
 		}
@@ -167,6 +167,14 @@ func (p *Plan) OptionsLength() int { return len(p.overlayOptions()) + 1 }
 // Pivot makes the tree the root. The host's tree is gone from this namespace when it returns.
 func (b *Builder) Pivot() error {
 	return b.did(linux.PivotRoot(), `pivot_root(".", ".") umount2(".", MNT_DETACH) chdir("/")`)
+}
+
+// Chroot makes the tree this process's root and leaves the mount namespace's as it is: for lessons about what is wrong with that.
+func (b *Builder) Chroot() error {
+	if err := b.did(linux.Chroot(), `chroot(".")`); err != nil {
+		return err
+	}
+	return b.did(linux.Chdir("/"), `chdir("/")`)
 }
 
 // Place attaches the gathered mounts that match, in the plan's order.
@@ -229,7 +237,7 @@ func refuseLink(target string) error {
 // refuseKernelTree refuses a volume inside /proc or /sys, also through a link: a file of the user's own in place of
 // /proc/self/attr or the like makes programs (ours included) believe that they changed something (CVE-2019-16884).
 func (b *Builder) refuseKernelTree(m *Mount, target int) error {
-	if m.Type != "bind" && m.Type != "tmpfs" {
+	if m.Type != "bind" && m.Type != "tmpfs" || m.Kernel {
 		return nil
 	}
 	inside, err := linux.IsKernelTree(target)

@@ -42,6 +42,7 @@ func (p *Plan) Fields(c *wire.Codec) {
 		c.Bool(&m.Optional)
 		wire.Int(c, &m.FD)
 		c.Bool(&m.Fill)
+		c.Bool(&m.Kernel)
 	})
 	c.Strings(&p.Devices)
 	wire.List(c, &p.Files, func(c *wire.Codec, f *File) {
@@ -64,6 +65,7 @@ type Mount struct {
 	Optional    bool     // a kernel that refuses it gets an empty read-only folder instead: cgroup on a v1 host
 	FD          int      // made already, and attached nowhere: the descriptor that this process was born with; 0: to be made
 	Fill        bool     // a new named volume, at Source: it starts with what the image has at Target
+	Kernel      bool     // bind: the host's /proc at /proc, where a user's volume has no place
 }
 
 // A File is a small file of ours, bound over the image's. Its content lives in a tmpfs of the container.

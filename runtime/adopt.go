@@ -10,6 +10,7 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/runtime/stage"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -57,13 +58,22 @@ func (c *Container) supervised() bool {
 }
 
 // Kill ends a container by force, whatever state its supervisor is in: it kills the supervisor, and with it the kernel kills PID 1. It
-// returns when the supervisor is gone.
+// returns when the supervisor is gone, and where there is no PID 1 with which the container's processes end, when these are.
 func Kill(r Record) error {
-	err := linux.KillProcess(r.Supervisor, r.SupervisorBirth, syscall.SIGKILL)
-	if errors.Is(err, syscall.ESRCH) {
-		return nil
+	sandbox, err := stage.HoldForlorn(r.PID, r.Birth)
+	if err != nil {
+		return fmt.Errorf("kill container %s: %w", r.Name, err)
 	}
-	return errors.Join(err, AwaitSupervisor(r))
+	err = linux.KillProcess(r.Supervisor, r.SupervisorBirth, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		err = nil
+	} else {
+		err = errors.Join(err, AwaitSupervisor(r))
+	}
+	if sandbox != nil {
+		err = errors.Join(err, sandbox.End())
+	}
+	return err
 }
 
 // AwaitRelease waits until nobody supervises the container any more, or it is gone.

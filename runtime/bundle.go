@@ -31,7 +31,8 @@ type Bundle struct {
 	Reaper  bool              // the command runs under our PID 1
 	Pause   bool              `json:",omitempty"` // it is a pod's sandbox: there is no image and no command, but PID 1 alone
 	Share   Shares            `json:",omitempty"` // whose namespaces it shares
-	Borrow  []string          `json:",omitempty"` // targets of those of its binds whose source is a path in the container whose ipc namespace it shares
+	Without []string          `json:",omitempty"` // steps of the start that are left out: stage.Optional
+	Borrow  []string          `json:",omitempty"` // targets of those of its binds whose source is a path in the container whose UTS namespace it shares
 	Beneath map[string]string `json:",omitempty"` // by target: paths below the sources of binds, out of which nothing on them leads
 	IPC     string            `json:",omitempty"` // docker's --ipc: private, shareable (also where it is empty), none
 

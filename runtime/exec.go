@@ -17,7 +17,7 @@ type ExecOptions struct {
 	Terminal   bool
 	Stdio      [3]*os.File // where Terminal is false
 	Cgroup     *os.File    // the container's group; nil: ours
-	Privileged bool        // every capability that the container's user namespace has
+	Privileged bool        // every capability that the container's user namespace has, or may have among the host's processes
 }
 
 // Exec runs a command in a container, held by Sandbox.Hold, that this process supervises, with the container's own limits, and returns when it executes. With
@@ -42,9 +42,12 @@ func Exec(inside *stage.Held, b *Bundle, o ExecOptions) (*linux.Child, *os.File,
 	if o.Privileged {
 		p.Bounding, p.Capabilities = ^uint64(0), ^uint64(0)>>(63-linux.LastCapability())
 	}
+	if plan.HostPIDs {
+		p.Bounding, p.Capabilities = p.Bounding&^uint64(hostTracers), p.Capabilities&^uint64(hostTracers)
+	}
 	return stage.Enter(stage.Entry{
 		Sandbox: inside, Cgroup: o.Cgroup, Process: p, Stdio: o.Stdio, Terminal: o.Terminal,
-		Sealed: p.Bounding&(1<<capSysAdmin) != 0,
+		Sealed: p.Bounding&(1<<capSysAdmin) != 0 || plan.HostPIDs,
 	})
 }
 

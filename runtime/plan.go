@@ -23,6 +23,7 @@ func planOf(spec *specs.Spec, uids, gids idmap.Map) (*stage.Plan, error) {
 		return nil, fmt.Errorf("the specification has no process to run")
 	}
 	p := &stage.Plan{Hostname: spec.Hostname, Terminal: spec.Process.Terminal}
+	p.HostPIDs = sharesHostPIDs(spec)
 	var user, shared bool
 	for _, ns := range spec.Linux.Namespaces {
 		isNew := ns.Path == ""
@@ -53,11 +54,14 @@ func planOf(spec *specs.Spec, uids, gids idmap.Map) (*stage.Plan, error) {
 		ReadOnlyPaths: spec.Linux.ReadonlyPaths,
 		ReadOnly:      spec.Root != nil && spec.Root.Readonly,
 	}
+	kernel := false
 	for _, m := range spec.Mounts {
 		mount, err := mountOf(m, gids)
 		if err != nil {
 			return nil, err
 		}
+		mount.Kernel = p.HostPIDs && mount.Type == "bind" && mount.Source == "/proc" && mount.Target == "/proc" && !kernel
+		kernel = kernel || mount.Kernel // the first: a volume of the user's comes after
 		p.Rootfs.Mounts = append(p.Rootfs.Mounts, mount)
 	}
 	if err := processOf(spec.Process, &p.Process); err != nil {

@@ -109,7 +109,7 @@ func TestPlanOf(t *testing.T) {
 				Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_KILL", "CAP_CHOWN"}, Effective: []string{"CAP_CHOWN"}},
 			},
 			Linux: &specs.Linux{
-				Namespaces:  []specs.LinuxNamespace{{Type: specs.UserNamespace}, {Type: specs.NetworkNamespace}},
+				Namespaces:  []specs.LinuxNamespace{{Type: specs.UserNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.PIDNamespace}},
 				MaskedPaths: []string{"/proc/kcore"}, ReadonlyPaths: []string{"/proc/sys"},
 			},
 			Mounts: []specs.Mount{{Type: "proc", Destination: "/proc"}},

@@ -89,9 +89,9 @@ func (c *Container) join(cfg *Config) (*joins, error) {
 	if err := refuseTracers(cfg.Spec, j.donors[specs.PIDNamespace]); err != nil {
 		return nil, err
 	}
-	cfg.Spec = withPaths(cfg.Spec, first, j.donors)
+	cfg.Spec = withPaths(cfg.Spec, first, j.donors, !slices.Contains(cfg.Without, stage.Shm))
 	cfg.UIDs, cfg.GIDs = first.bundle.UIDs, first.bundle.GIDs
-	if err := j.open(cfg.Spec.Linux.Namespaces); err != nil {
+	if err := j.open(cfg.Spec.Linux.Namespaces); err != nil { // LAB: join-namespaces
 		j.close()
 		return nil, err
 	}
@@ -134,9 +134,8 @@ func refuseTracers(spec *specs.Spec, d *donor) error {
 	if err != nil {
 		return err
 	}
-	const sysPtrace, blockSuspend = 19, 36
 	var more caps.Set
-	for _, c := range []int{sysPtrace, capSysAdmin, blockSuspend} {
+	for _, c := range []int{capSysPtrace, capSysAdmin, capBlockSuspend} {
 		more |= 1 << c
 	}
 	if more &= ours &^ theirs; more == 0 {
@@ -148,8 +147,8 @@ func refuseTracers(spec *specs.Spec, d *donor) error {
 }
 
 // withPaths is s with the namespaces of others: what an OCI runtime is told in namespaces[].path, and the /dev/shm that goes with an ipc
-// namespace.
-func withPaths(s *specs.Spec, owner *donor, donors map[specs.LinuxNamespaceType]*donor) *specs.Spec {
+// namespace, unless a lesson leaves it out.
+func withPaths(s *specs.Spec, owner *donor, donors map[specs.LinuxNamespaceType]*donor, shareShm bool) *specs.Spec {
 	joined, kernel := *s, *s.Linux
 	joined.Linux = &kernel
 	kernel.Namespaces = slices.Clone(kernel.Namespaces)
@@ -166,7 +165,7 @@ func withPaths(s *specs.Spec, owner *donor, donors map[specs.LinuxNamespaceType]
 	}
 	joined.Mounts = slices.Clone(s.Mounts)
 	for i := range joined.Mounts {
-		if d := donors[specs.IPCNamespace]; d != nil && isOurShm(&joined.Mounts[i]) {
+		if d := donors[specs.IPCNamespace]; d != nil && shareShm && isOurShm(&joined.Mounts[i]) { // LAB: shm
 			joined.Mounts[i] = specs.Mount{Destination: shm, Type: "bind", Source: fmt.Sprintf("/proc/%d/root%s", d.PID, shm), Options: []string{"bind"}}
 		}
 	}
@@ -254,7 +253,12 @@ func (j *joins) share(plan *stage.Plan, borrowed []string) error {
 		plan.PIDNamespace = born(os.NewFile(uintptr(fd), pids.Name()))
 	}
 	if d := j.donors[specs.IPCNamespace]; d != nil {
-		return errors.Join(j.shareShm(plan, d, born), j.borrow(plan, borrowed, d, born))
+		if err := j.shareShm(plan, d, born); err != nil {
+			return err
+		}
+	}
+	if d := j.donors[specs.UTSNamespace]; d != nil { // which all of a pod share, whatever of it is the host's
+		return j.borrow(plan, borrowed, d, born)
 	}
 	return nil
 }

@@ -450,7 +450,7 @@ func TestSharerParentKilled(t *testing.T) {
 // TestPlanOfPaths is the pure half: namespaces[].path decides what is set up, and what makes no sense is an error.
 func TestPlanOfPaths(t *testing.T) {
 	paths := func(paths map[specs.LinuxNamespaceType]string) *specs.Spec {
-		s := &specs.Spec{Hostname: "own", Process: &specs.Process{Args: []string{"true"}}, Linux: &specs.Linux{Namespaces: spec.Namespaces(false)}}
+		s := &specs.Spec{Hostname: "own", Process: &specs.Process{Args: []string{"true"}}, Linux: &specs.Linux{Namespaces: spec.Namespaces()}}
 		for i := range s.Linux.Namespaces {
 			s.Linux.Namespaces[i].Path = paths[s.Linux.Namespaces[i].Type]
 		}
@@ -487,11 +487,11 @@ func TestPlanOfPaths(t *testing.T) {
 // TestWithPaths writes a start's processes into a specification, and leaves the one on disk alone.
 func TestWithPaths(t *testing.T) {
 	s := &specs.Spec{
-		Linux:  &specs.Linux{Namespaces: spec.Namespaces(false)},
+		Linux:  &specs.Linux{Namespaces: spec.Namespaces()},
 		Mounts: []specs.Mount{{Destination: "/dev/shm", Type: "tmpfs", Source: "shm"}, {Destination: "/dev/shm", Type: "bind", Source: "/x"}},
 	}
 	web, db := &donor{Record: Record{PID: 10}}, &donor{Record: Record{PID: 20}}
-	got := withPaths(s, web, map[specs.LinuxNamespaceType]*donor{specs.NetworkNamespace: web, specs.IPCNamespace: db})
+	got := withPaths(s, web, map[specs.LinuxNamespaceType]*donor{specs.NetworkNamespace: web, specs.IPCNamespace: db}, true)
 	found := map[specs.LinuxNamespaceType]string{}
 	for _, ns := range got.Linux.Namespaces {
 		if ns.Path != "" {

@@ -123,7 +123,7 @@ type Nascent struct {
 // The calling goroutine must be locked to its thread, as stage.Fork says.
 func Fork(n Nascent) (*stage.Sandbox, error) {
 	// Who may mount could make a read-only mount of our binary writable; and who lives among another's processes is seen by those who may.
-	sealed := n.Capabilities.Has(capSysAdmin) || slices.ContainsFunc(n.Join, func(ns stage.Namespace) bool { return ns.Flag == linux.NewPID })
+	sealed := n.Capabilities.Has(capSysAdmin) || flagsOf(n.Namespaces)&linux.NewPID == 0 || slices.ContainsFunc(n.Join, func(ns stage.Namespace) bool { return ns.Flag == linux.NewPID })
 	o := stage.Options{
 		Name: n.Name, Namespaces: flagsOf(n.Namespaces), Join: n.Join, Files: n.Files, Stdio: n.Stdio, Cgroup: n.Cgroup, Narrate: n.Narrate,
 		Sealed: sealed,
@@ -196,7 +196,10 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan.Name, plan.Reaper, plan.Pause = c.Name, cfg.Reaper, cfg.Bundle.Pause
+	plan.Name, plan.Reaper, plan.Pause, plan.Without = c.Name, cfg.Reaper, cfg.Bundle.Pause, cfg.Without
+	if err := checkHostPIDs(plan, cfg.Spec.Linux.Namespaces); err != nil {
+		return nil, err
+	}
 	if plan.Pause {
 		plan.Rootfs.Devices = []string{"null"}
 	}

@@ -55,7 +55,7 @@ func (s *Supervisor) removeGroup() error {
 
 // emptyGroup kills what is left in the group of a container that shares a pid namespace: there was no PID 1 to end with.
 func emptyGroup(b *runtime.Bundle, group *cgroup.Group) error {
-	if b.Share[specs.PIDNamespace] == "" {
+	if !b.SharesPIDs() {
 		return nil
 	}
 	return group.Kill()

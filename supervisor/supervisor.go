@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
-
 	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -362,7 +360,7 @@ func (s *Supervisor) Signal(sig syscall.Signal) error {
 
 // send is Signal where a command runs, for who has the lock.
 func (s *Supervisor) send(sig syscall.Signal) error {
-	if sig == syscall.SIGKILL && s.Container.Status == runtime.StatusPaused && s.Bundle.Share[specs.PIDNamespace] != "" {
+	if sig == syscall.SIGKILL && s.Container.Status == runtime.StatusPaused && s.Bundle.SharesPIDs() {
 		// Where the command is not PID 1's to take along, its sandbox kills it, and a frozen one kills nobody.
 		if err := s.group.Thaw(); err != nil {
 			return err

@@ -51,11 +51,7 @@ func (r *Run) addAlias(value string) error {
 }
 
 func (r *Run) setIPC(value string) error {
-	if value == "host" {
-		return hint.Wrap(errors.New("the host's message queues and shared memory are not the container's user namespace's to mount"),
-			"share them among containers: --ipc container:NAME")
-	}
-	return setMode(&r.IPC, value, "shareable", "private", "none")
+	return setMode(&r.IPC, value, "shareable", "private", "none", "host")
 }
 
 func (r *Run) setUTS(value string) error {
@@ -71,15 +67,11 @@ func (r *Run) setUTS(value string) error {
 
 // setPID is docker's --pid. private, which docker does not have, makes the command PID 1.
 func (r *Run) setPID(value string) error {
-	switch value {
-	case "private":
+	if value == "private" {
 		r.Init, r.PID = false, ""
 		return nil
-	case "host":
-		return hint.Wrap(errors.New("the host's processes can't be shown: a user namespace may mount /proc only of PIDs that it owns"),
-			"leave --pid out")
 	}
-	return setMode(&r.PID, value, "private")
+	return setMode(&r.PID, value, "private", "host")
 }
 
 // checkShared refuses what docker refuses: settings of what another container decides.
@@ -100,10 +92,12 @@ func (r *Run) checkShared() error {
 		return conflict("port publishing", "the network mode")
 	case len(r.AddHosts) > 0 && network:
 		return conflict("custom host-to-IP mapping", "the network mode")
-	case r.ShmSize != 0 && (ipc || r.IPC == "none"):
+	case r.ShmSize != 0 && (ipc || r.IPC == "none" || r.IPC == "host"):
 		return conflict("--shm-size", "the IPC mode")
 	case !r.Init && pid:
 		return conflict("--init=false", "the PID mode: another container has its PID 1 already")
+	case !r.Init && r.PID == "host":
+		return conflict("--init=false", "the PID mode: the host has its PID 1 already")
 	}
 	return nil
 }

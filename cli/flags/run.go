@@ -61,7 +61,8 @@ type Run struct {
 
 	Log Log
 
-	Explain string // "": no, "text" or "json"
+	Without []string // steps of the start to leave out, in a lab
+	Explain string   // "": no, "text" or "json"
 	Step    bool
 
 	Warnings []string // what was accepted and means nothing here
@@ -183,7 +184,7 @@ var runFlags = []runFlag{
 	{Flag{Name: "hostname", Short: "h", Kind: String, Value: "NAME", Usage: "the container's host name"}, func(r *Run) any { return r.setHostname }},
 	{Flag{Name: "init", Kind: Bool, Default: "true", Usage: "run the command under minipod's PID 1"}, func(r *Run) any { return &r.Init }},
 	{Flag{Name: "interactive", Short: "i", Kind: Bool, Usage: "hand stdin to the command"}, func(r *Run) any { return &r.Interactive }},
-	{Flag{Name: "ipc", Kind: String, Value: "shareable|private|none|container:NAME", Default: "shareable", Usage: "whose System V IPC and /dev/shm it has, and who may join its"}, func(r *Run) any { return r.setIPC }},
+	{Flag{Name: "ipc", Kind: String, Value: "shareable|private|none|host|container:NAME", Default: "shareable", Usage: "whose System V IPC and /dev/shm it has, and who may join its"}, func(r *Run) any { return r.setIPC }},
 	{Flag{Name: "label", Short: "l", Kind: Strings, Value: "NAME[=VALUE]", Usage: "label the container"}, func(r *Run) any { return &r.labels }},
 	{Flag{Name: "label-file", Kind: Strings, Value: "FILE", Usage: "label the container as a file says, one a line"}, func(r *Run) any { return &r.labelFiles }},
 	{Flag{Name: "log-driver", Kind: String, Value: "json-file|none", Default: "json-file", Usage: "whether what the command prints is kept"}, func(r *Run) any { return r.setLogDriver }},
@@ -193,7 +194,7 @@ var runFlags = []runFlag{
 	{Flag{Name: "network", Alias: "net", Kind: String, Value: "pod|none|host|container:NAME", Default: "pod", Usage: "which network the container sees"}, func(r *Run) any { return r.setNetwork }},
 	{Flag{Name: "network-alias", Alias: "net-alias", Kind: Strings, Value: "NAME", Usage: "another name that other containers know it by"}, func(r *Run) any { return r.addAlias }},
 	{Flag{Name: "oom-score-adj", Kind: Int, Value: "NUMBER", Usage: "whom the kernel kills first, -1000 to 1000"}, func(r *Run) any { return r.setOOMScoreAdj }},
-	{Flag{Name: "pid", Kind: String, Value: "private|container:NAME", Usage: "private: the command is PID 1 itself, like --init=false; else whose processes it lives among"}, func(r *Run) any { return r.setPID }},
+	{Flag{Name: "pid", Kind: String, Value: "private|host|container:NAME", Usage: "private: the command is PID 1 itself, like --init=false; else whose processes it lives among"}, func(r *Run) any { return r.setPID }},
 	{Flag{Name: "platform", Kind: String, Value: "OS/ARCH", Usage: "which of an image's platforms to pull"}, func(r *Run) any { return &r.Platform }},
 	{Flag{Name: "pod", Kind: String, Value: "NAME", Usage: "put the container into this pod, with -d: see minipod pod create"}, func(r *Run) any { return &r.Pod }},
 	{Flag{Name: "privileged", Kind: Bool, Usage: "not possible without root: see --cap-add"}, func(*Run) any { return refusePrivileged }},
@@ -217,6 +218,7 @@ var runFlags = []runFlag{
 	{Flag{Name: "user", Short: "u", Kind: String, Value: "USER[:GROUP]", Usage: "run as this user of the image, name or number"}, func(r *Run) any { return &r.User }},
 	{Flag{Name: "uts", Kind: String, Value: "private|container:NAME", Default: "private", Usage: "whose host name it has"}, func(r *Run) any { return r.setUTS }},
 	{Flag{Name: "volume", Short: "v", Kind: Strings, Value: "[SOURCE:]TARGET[:OPTIONS]", Usage: "mount a folder, file or volume"}, func(r *Run) any { return r.addVolume }},
+	{Flag{Name: "without", Kind: Strings, Value: "STEP", Usage: "leave a step of the start out; in a lab only (minipod lab)"}, func(r *Run) any { return &r.Without }},
 	{Flag{Name: "workdir", Short: "w", Kind: String, Value: "FOLDER", Usage: "the command's working folder"}, func(r *Run) any { return r.setWorkdir }},
 }
 

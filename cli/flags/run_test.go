@@ -185,6 +185,9 @@ func TestModes(t *testing.T) {
 	if name, ok := Joined(run.IPC); name != "0123abcd" || !ok {
 		t.Errorf("%q, %v", name, ok)
 	}
+	if run = parse(t, "--pid host --ipc host img"); run.PID != "host" || run.IPC != "host" || !run.Init {
+		t.Errorf("%+v", run)
+	}
 	run = parse(t, "--network host --ipc none --uts private --pid private img")
 	if run.Network != "host" || run.IPC != "none" || run.UTS != "" || run.PID != "" || run.Init {
 		t.Errorf("%+v", run)
@@ -207,18 +210,18 @@ func TestRunErrors(t *testing.T) {
 		{"--net moon img", `--network: unknown value "moon"`, "use pod or none or host"},
 		{"--net container: img", `--network: invalid container name ""`, "minipod ps"},
 		{"--net container:a/b img", `--network: invalid container name "a/b"`, "minipod ps"},
-		{"--ipc host img", "--ipc: the host's message queues", "container:NAME"},
-		{"--ipc shared img", `--ipc: unknown value "shared"`, "use shareable or private or none or container:NAME"},
+		{"--ipc shared img", `--ipc: unknown value "shared"`, "use shareable or private or none or host or container:NAME"},
 		{"--uts host img", "--uts: the host's name", "--hostname"},
 		{"--uts other img", `--uts: unknown value "other"`, "use private or container:NAME"},
-		{"--pid other img", `--pid: unknown value "other"`, "use private or container:NAME"},
+		{"--pid other img", `--pid: unknown value "other"`, "use private or host or container:NAME"},
 		{"--net container:a --hostname b img", "conflicting options: hostname and the network mode", "leave one"},
 		{"--uts container:a --hostname b img", "conflicting options: hostname and the UTS mode", "leave one"},
 		{"--net container:a --add-host b:1.2.3.4 img", "conflicting options: custom host-to-IP mapping and the network mode", "leave one"},
 		{"--ipc container:a --shm-size 1m img", "conflicting options: --shm-size and the IPC mode", "leave one"},
 		{"--pid container:a --init=false img", "conflicting options: --init=false and the PID mode", "leave one"},
 		{"--pull sometimes img", `--pull: unknown value "sometimes"`, "use missing or always or never"},
-		{"--pid host img", "--pid: the host's processes can't be shown", "leave --pid out"},
+		{"--ipc host --shm-size 1m img", "conflicting options: --shm-size and the IPC mode", "leave one"},
+		{"--pid host --init=false img", "conflicting options: --init=false and the PID mode", "leave one"},
 		{"--privileged img", "--privileged: there is no root", "--cap-add"},
 		{"-w tmp img", `--workdir: the working folder "tmp" is not absolute`, "begin it with /"},
 		{"--name a/b img", `--name: invalid container name "a/b"`, "letters"},

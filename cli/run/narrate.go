@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/runtime/stage"
 )
 
@@ -19,16 +20,26 @@ func (r *run) narrator() (func(stage.Event), func(stage.Event) error) {
 	if r.Explain == "" && !r.Step {
 		return nil, nil
 	}
-	tell := func(e stage.Event) { tellText(os.Stderr, e) }
+	language := lang.Find(os.Getenv)
+	tell := func(e stage.Event) {
+		e.Why = whyIn(language, e)
+		tellText(os.Stderr, e)
+	}
 	if r.Explain == "json" {
 		lines := json.NewEncoder(os.Stderr)
 		lines.SetEscapeHTML(false)
-		tell = func(e stage.Event) { _ = lines.Encode(e) }
+		tell = func(e stage.Event) {
+			e.Why = whyIn(language, e)
+			_ = lines.Encode(e)
+		}
 	}
 	if !r.Step {
 		return tell, nil
 	}
-	return tell, func(e stage.Event) error { return pause(e) }
+	return tell, func(e stage.Event) error {
+		e.Why = whyIn(language, e)
+		return pause(e)
+	}
 }
 
 // pause waits for Enter at the terminal, also where stdin belongs to the command.

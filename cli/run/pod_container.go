@@ -118,6 +118,12 @@ func (s *podStart) fill(f *flags.Run) error {
 	if p.Spec.HostNetwork {
 		f.Network = "host"
 	}
+	if p.Spec.HostIPC {
+		f.IPC = "host"
+	}
+	if p.Spec.HostPID {
+		f.PID = "host"
+	}
 	if share := p.Spec.ShareProcessNamespace; share != nil && *share {
 		f.PID = flags.ContainerMode(s.box.id)
 	}
@@ -148,6 +154,11 @@ func (s *podStart) fill(f *flags.Run) error {
 	if s.r.caps, err = capabilitiesOf(c); err != nil {
 		return failure(pod.CreateContainerConfigError, err)
 	}
+	if p.Spec.HostPID {
+		if s.r.caps, err = runtime.WithoutTracers(s.r.caps, addedCapabilities(c)); err != nil {
+			return failure(pod.CreateContainerConfigError, err)
+		}
+	}
 	if err := s.r.findSeccompOf(s.h); err != nil {
 		return failure(pod.CreateContainerError, err)
 	}
@@ -172,6 +183,14 @@ func capabilitiesOf(c *pod.Container) (caps.Set, error) {
 		return caps.Default, nil
 	}
 	return caps.Apply(caps.Default, context.Capabilities.Add, context.Capabilities.Drop)
+}
+
+// addedCapabilities are those that it names.
+func addedCapabilities(c *pod.Container) []string {
+	if c.SecurityContext == nil || c.SecurityContext.Capabilities == nil {
+		return nil
+	}
+	return c.SecurityContext.Capabilities.Add
 }
 
 func expand(env *pod.Environment, words []string) (list []string) {
@@ -309,12 +328,14 @@ const (
 	maxMessageLines = 80
 )
 
-// message is what it left at its terminationMessagePath, or the end of its log.
+// message is what it left at its terminationMessagePath, or the end of its log. Nothing stays of the former on disk: it may be a gigabyte, and
+// the next attempt leaves another.
 func (p *podProcess) message(failed bool) string {
 	text := ""
 	if f, err := os.Open(p.start.messageFile()); err == nil {
 		data, _ := io.ReadAll(io.LimitReader(f, maxMessage))
 		f.Close()
+		_ = os.Remove(p.start.messageFile()) // the pod's end removes what is left
 		text = string(data)
 	}
 	if text == "" && failed && p.start.Container.TerminationMessagePolicy == "FallbackToLogsOnError" {

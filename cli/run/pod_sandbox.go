@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 
-	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/pod/volume"
@@ -37,9 +36,6 @@ type podSandbox struct {
 
 // StartSandbox makes the sandbox and returns when its PID 1 is there, and in the network.
 func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.Sandbox, error) {
-	if err := refuseHostNamespaces(p); err != nil {
-		return nil, err
-	}
 	if err := state.WriteFile(h.attemptFile(), fmt.Append(nil, attempt+1), 0o600); err != nil {
 		return nil, err
 	}
@@ -64,7 +60,7 @@ func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.
 	}
 	b := &runtime.Bundle{
 		Spec: spec.Sandbox(spec.SandboxOptions{
-			Hostname: hostname, HostNetwork: p.Spec.HostNetwork, Capabilities: bounding, Memory: maker.InMemory(),
+			Hostname: hostname, HostNetwork: p.Spec.HostNetwork, HostIPC: p.Spec.HostIPC, Capabilities: bounding, Memory: maker.InMemory(),
 			Sysctls: sysctlsOf(p), UIDs: h.uids, GIDs: h.gids,
 		}),
 		Pause: true, Storage: rootfs.Choice{Driver: rootfs.Empty}, UIDs: h.uids, GIDs: h.gids, Reaper: true,
@@ -106,16 +102,6 @@ func (b *podSandbox) settle(p *pod.Pod, lease *node.Lease) (err error) {
 func markReady(c *runtime.Container) error {
 	c.Ready = true
 	return c.Save()
-}
-
-// refuseHostNamespaces says what nobody without root can share with the host.
-func refuseHostNamespaces(p *pod.Pod) error {
-	for name, wanted := range map[string]bool{"hostPID": p.Spec.HostPID, "hostIPC": p.Spec.HostIPC} {
-		if wanted {
-			return hint.Wrap(fmt.Errorf("%s: a user namespace of one's own has no power over the host's", name), "leave it out")
-		}
-	}
-	return nil
 }
 
 // hostnameOf is what the pod's containers are called: its hostname or its name, cut as the kubelet does it, or the whole name of it in DNS.

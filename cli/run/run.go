@@ -139,6 +139,9 @@ func (r *run) prepare() (err error) {
 	if err := r.findSeccomp(); err != nil { // before anything is done: it may answer ErrCold
 		return err
 	}
+	if err := r.checkWithout(); err != nil {
+		return err
+	}
 	if r.limits, err = r.Resources.Spec(); err != nil {
 		return err
 	}
@@ -150,6 +153,11 @@ func (r *run) prepare() (err error) {
 	}
 	if err := r.findShared(); err != nil {
 		return err
+	}
+	if r.hostPID() {
+		if r.caps, err = runtime.WithoutTracers(r.caps, r.CapAdd); err != nil {
+			return err
+		}
 	}
 	if err := r.checkPorts(); err != nil {
 		return err
@@ -270,7 +278,7 @@ func (r *run) fork(s *supervisor.Supervisor, record *runtime.Record) (*superviso
 		return nil, nil, err
 	}
 	sandbox, err := runtime.Fork(runtime.Nascent{
-		Name: runtime.NameOf(*record), Namespaces: spec.Namespaces(r.hostNetwork()), Capabilities: r.caps,
+		Name: runtime.NameOf(*record), Namespaces: spec.Namespaces(r.hosts()...), Capabilities: r.caps,
 		UIDs: r.uids, GIDs: r.gids, Stdio: stdio.Command, Narrate: s.Narrate, Parent: r.users(),
 	})
 	if err != nil {
@@ -311,7 +319,7 @@ func (r *run) bundle() *runtime.Bundle {
 	return &runtime.Bundle{
 		Spec:    &specs.Spec{Process: &specs.Process{Terminal: r.TTY}},
 		Storage: r.storage, Fuse: r.fuse, Seccomp: r.seccomp, UIDs: r.uids, GIDs: r.gids, Reaper: r.Init,
-		Log: runtime.LogOptions(r.Log), Parent: r.Resources.CgroupParent, Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
+		Log: runtime.LogOptions(r.Log), Without: r.Without, Parent: r.Resources.CgroupParent, Stdin: r.Interactive, Restart: runtime.RestartPolicy(r.Restart), StopSignal: r.stopSignal(), StopTimeout: r.StopTimeout,
 		Image: r.image.Config.Config, Attach: r.attachment(), Names: r.Network == flags.PodNetwork,
 	}
 }
@@ -339,7 +347,7 @@ func (r *run) describe(c *runtime.Container, b *runtime.Bundle) error {
 		ID: c.ID, Hostname: hostname,
 		Args: r.Args, Entrypoint: r.Entrypoint, Env: r.Env, Workdir: r.Workdir, User: r.User, Terminal: r.TTY,
 		Mounts: mounts, ShmSize: r.ShmSize, NoShm: r.IPC == "none", ReadOnly: r.ReadOnly,
-		HostNetwork:  r.hostNetwork(),
+		HostNetwork: r.hostNetwork(), HostPID: r.hostPID(), HostIPC: r.hostIPC(), HostQueues: hostQueues(),
 		Capabilities: r.caps, NoNewPrivileges: r.NoNewPrivileges,
 		Rlimits: limits, OOMScoreAdj: r.OOMScoreAdj, Umask: r.Umask,
 		UIDs: r.uids, GIDs: r.gids,

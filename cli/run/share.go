@@ -3,13 +3,14 @@ package run
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"os"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/runtime/spec"
 )
 
 // shared is what is known of the containers whose namespaces are to be joined, by the kind of namespace.
@@ -47,7 +48,7 @@ func (r *run) findShared() error {
 			r.shared, r.share = shared{}, runtime.Shares{}
 		}
 		r.shared[mode.kind] = b
-		if !hasNetwork(b) && mode.kind == specs.NetworkNamespace { // the host's: that is no container's to join, and we are in it
+		if mode.kind != specs.UTSNamespace && !spec.Has(b.Spec, mode.kind) { // the host's: that is no container's to join, and we are in it
 			continue
 		}
 		r.share[mode.kind] = record.ID
@@ -55,16 +56,35 @@ func (r *run) findShared() error {
 	return nil
 }
 
-func hasNetwork(b *runtime.Bundle) bool {
-	return slices.ContainsFunc(b.Spec.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace })
+// hostNetwork, hostPID and hostIPC tell whether the container has the host's, by itself or by whom it shares one with.
+func (r *run) hostNetwork() bool { return r.isHosts(specs.NetworkNamespace, r.Network) }
+func (r *run) hostPID() bool     { return r.isHosts(specs.PIDNamespace, r.PID) }
+func (r *run) hostIPC() bool     { return r.isHosts(specs.IPCNamespace, r.IPC) }
+
+func (r *run) isHosts(kind specs.LinuxNamespaceType, mode string) bool {
+	if b := r.shared[kind]; b != nil {
+		return !spec.Has(b.Spec, kind)
+	}
+	return mode == "host"
 }
 
-// hostNetwork tells whether the container sees the host's network, by itself or by whom it shares one with.
-func (r *run) hostNetwork() bool {
-	if b := r.shared[specs.NetworkNamespace]; b != nil {
-		return !hasNetwork(b)
+// hosts are the kinds of namespaces that are the host's.
+func (r *run) hosts() (kinds []specs.LinuxNamespaceType) {
+	for _, one := range []struct {
+		kind specs.LinuxNamespaceType
+		host bool
+	}{{specs.NetworkNamespace, r.hostNetwork()}, {specs.PIDNamespace, r.hostPID()}, {specs.IPCNamespace, r.hostIPC()}} {
+		if one.host {
+			kinds = append(kinds, one.kind)
+		}
 	}
-	return r.Network == "host"
+	return kinds
+}
+
+// hostQueues tells whether the host has a place where its message queues are seen. What is not there is no reason to fail: mq_open(2) needs none.
+func hostQueues() bool {
+	info, err := os.Stat("/dev/mqueue")
+	return err == nil && info.IsDir()
 }
 
 // shareWith completes the bundle of a container that joins others': it has their ids, and where it shares a network, the files that tell of it.

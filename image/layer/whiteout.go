@@ -153,7 +153,7 @@ func setOpaque(dir linux.File) error {
 
 // makeWhiteout makes the whiteout name in dir: the device 0/0, or where mknod is forbidden altogether the other form.
 func makeWhiteout(dir linux.File, name string) error {
-	err := dir.Mknod(name, linux.S_IFCHR, 0)
+	err := dir.Mknod(name, linux.S_IFCHR, 0) // LAB: whiteout
 	if errors.Is(err, fs.ErrPermission) {
 		return makeXattrWhiteout(dir, name)
 	}

@@ -3,6 +3,7 @@ package linux
 import (
 	"io/fs"
 	"os"
+	"strconv"
 	"time"
 	"unsafe"
 
@@ -58,3 +59,15 @@ func (w *Watch) Until(t time.Time) { _ = w.f.SetReadDeadline(t) }
 
 // Close ends the watch.
 func (w *Watch) Close() error { return w.f.Close() }
+
+// WatchRemoval returns a descriptor that can be read once the folder open as dir is removed, and nobody has it open any more.
+func WatchRemoval(dir int) (fd int, err error) {
+	if fd, err = unix.InotifyInit1(unix.IN_CLOEXEC); err != nil {
+		return -1, os.NewSyscallError("inotify_init", err)
+	}
+	if _, err := unix.InotifyAddWatch(fd, "/proc/self/fd/"+strconv.Itoa(dir), unix.IN_DELETE_SELF|unix.IN_ONLYDIR); err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("inotify_add_watch", err)
+	}
+	return fd, nil
+}

@@ -164,7 +164,7 @@ func SetMountAttrAt(path string, set uint64, recursive bool) error {
 // root is stacked on the new one for a moment (pivot_root(".", "."), man 2 pivot_root, NOTES), so no folder is made
 // for it inside the image.
 func PivotRoot() error {
-	if err := unix.PivotRoot(".", "."); err != nil {
+	if err := unix.PivotRoot(".", "."); err != nil { // LAB: pivot-root
 		return fmt.Errorf("pivot_root: %w", err)
 	}
 	if err := Detach("."); err != nil {

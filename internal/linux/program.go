@@ -79,7 +79,7 @@ func pin[T any](p *Program, v *T) uintptr {
 
 // Setns joins the namespace that fd names.
 func (p *Program) Setns(fd int, kind string) {
-	p.add(fmt.Sprintf("setns(%s)", kind), unix.SYS_SETNS, uintptr(fd), 0)
+	p.add(fmt.Sprintf("setns(%s)", kind), unix.SYS_SETNS, uintptr(fd), 0) // LAB: setns
 }
 
 // SetnsAll joins all the namespaces in flags (CLONE_NEW*) that the process behind pidfd is in, in one call: the user namespace's
@@ -328,6 +328,11 @@ func (p *Program) WaitForByte(fd int) {
 func (p *Program) OpenTree(path string) {
 	flags := uintptr(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_SYMLINK_NOFOLLOW)
 	p.add(fmt.Sprintf("open_tree(%q, OPEN_TREE_CLONE)", path), unix.SYS_OPEN_TREE, atFdcwd, p.bytes(path), flags).keep = true
+}
+
+// OpenPath opens path with O_PATH and keeps the descriptor.
+func (p *Program) OpenPath(path string) {
+	p.add(fmt.Sprintf("openat(%q, O_PATH)", path), unix.SYS_OPENAT, atFdcwd, p.bytes(path), unix.O_PATH|unix.O_CLOEXEC).keep = true
 }
 
 // NewMount makes a file system of the given type, attached nowhere, and keeps its descriptor. attr is of MOUNT_ATTR_*.

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// KillInNamespaces kills the processes that /proc shows in any of some namespaces, and returns when there are none left. A namespace is
+// KillInNamespaces kills the processes but our own that /proc shows in any of some namespaces, and returns when there are none left. A namespace is
 // told by the text of its link in /proc/PID/ns, and must be held open by the caller, or another could have its number by now.
 //
 // It is for the processes of a container that shares its pid namespace with others: there the kernel does not end them with any PID 1.
@@ -54,8 +54,13 @@ func killInNamespaces(namespaces []string) (found int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("list processes: %w", err)
 	}
+	self, err := os.Readlink("/proc/self") // nothing where that /proc does not show us
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, fmt.Errorf("find ourselves in /proc: %w", err)
+	}
+	err = nil
 	for _, name := range names {
-		if _, err := strconv.Atoi(name); err != nil {
+		if _, err := strconv.Atoi(name); err != nil || name == self {
 			continue
 		}
 		member, e := killMember(int(proc.Fd()), name, namespaces)
@@ -94,4 +99,57 @@ func isIn(process int, namespace string) bool {
 	var text [64]byte
 	n, err := unix.Readlinkat(process, "ns/"+kind, text[:])
 	return err == nil && string(text[:n]) == namespace
+}
+
+// AdoptOrphans makes us the parent of whom our descendants leave behind (man 2 PR_SET_CHILD_SUBREAPER).
+func AdoptOrphans() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl(PR_SET_CHILD_SUBREAPER): %w", err)
+	}
+	return nil
+}
+
+// EndChildren kills the children of this process, and theirs as they become ours (AdoptOrphans), and reaps them; there is nobody else who
+// waits for a child. It is for the last moment of a process that lives in the host's pid namespace. Unlike KillInNamespaces it finds those
+// who left every namespace, too; but not those whom another has forked in there. It gives up on what does not die.
+func EndChildren() {
+	const (
+		rounds = 400
+		pause  = 5 * time.Millisecond
+	)
+	for range rounds {
+		for _, pid := range children() {
+			_ = unix.Kill(pid, syscall.SIGKILL) // it has not been waited for, so the number is still its own
+		}
+		for {
+			pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+			if errors.Is(err, syscall.EINTR) {
+				continue
+			}
+			if err != nil { // ECHILD
+				return
+			}
+			if pid == 0 {
+				break
+			}
+		}
+		time.Sleep(pause)
+	}
+}
+
+// children are those of all our threads, where the kernel tells (CONFIG_PROC_CHILDREN).
+func children() (list []int) {
+	tasks, _ := os.ReadDir("/proc/self/task")
+	for _, task := range tasks {
+		text, err := os.ReadFile("/proc/self/task/" + task.Name() + "/children")
+		if err != nil {
+			continue
+		}
+		for _, field := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(field); err == nil && pid > 1 {
+				list = append(list, pid)
+			}
+		}
+	}
+	return list
 }

@@ -17,7 +17,7 @@ func RemoveRules() (err error) {
 	defer func() { err = errors.Join(err, c.CloseLasting()) }()
 	tables, err := c.ListTablesOfFamily(nftables.TableFamilyIPv4)
 	if err != nil {
-		return nil //nolint:nilerr // there are no tables in a kernel that does not know them
+		return nil // there are no tables in a kernel that does not know them
 	}
 	for _, table := range tables {
 		if table.Name == Table {

@@ -159,14 +159,9 @@ const (
 	newLink  = "..data_tmp"
 )
 
-// write makes the files appear in dir all at once. Where they are there already nothing changes. group makes them readable for the volume's
+// write makes the files appear below root all at once. Where they are there already nothing changes. group makes them readable for the volume's
 // group, which a folder with the set-group-id bit passes on.
-func write(dir string, files map[string]file, group bool, stamp string) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
+func write(root *os.Root, files map[string]file, group bool, stamp string) error {
 	if same(root, files) {
 		return nil
 	}
@@ -254,6 +249,10 @@ func same(root *os.Root, files map[string]file) bool {
 		}
 		found++
 		want, ok := files[strings.TrimPrefix(name, folder+"/")]
+		// What a container put there instead may be a FIFO, which nobody writes to, or endless.
+		if info, err := d.Info(); err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(want.data)) {
+			return errors.New("another")
+		}
 		data, err := root.ReadFile(name)
 		if err != nil || !ok || string(data) != string(want.data) {
 			return errors.New("another")

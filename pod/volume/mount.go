@@ -24,7 +24,7 @@ type Mount struct {
 // Mounts are what a container has of the pod's volumes. Folders at a subPath that are not there yet are made.
 func Mounts(c *pod.Container, volumes map[string]Volume, env *pod.Environment) ([]Mount, error) {
 	var list []Mount
-	for i := range c.VolumeMounts {
+	for i := range c.VolumeMounts { // LAB: volume-mounts
 		vm := &c.VolumeMounts[i]
 		v, ok := volumes[vm.Name]
 		if !ok {

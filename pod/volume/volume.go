@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -200,11 +201,26 @@ func (m *Maker) fill(v *pod.Volume, one Volume, sandbox string) error {
 	if err != nil {
 		return err
 	}
-	dir := one.Dir
-	if one.Memory {
-		dir = path.Join(sandbox, one.Dir)
+	root, err := openVolume(one, sandbox)
+	if err != nil {
+		return err
 	}
-	return write(dir, files, m.group() != nil, time.Now().UTC().Format("2006_01_02_15_04_05.000000000"))
+	defer root.Close()
+	return write(root, files, m.group() != nil, time.Now().UTC().Format("2006_01_02_15_04_05.000000000"))
+}
+
+// openVolume opens a volume's folder. Trust boundary: a container that shares the sandbox's processes and has powers in its user namespace can
+// make the sandbox's tree another, and a link in it would lead us through the host's. The way from the sandbox's root on is os.Root's.
+func openVolume(one Volume, sandbox string) (*os.Root, error) {
+	if !one.Memory {
+		return os.OpenRoot(one.Dir)
+	}
+	top, err := os.OpenRoot(sandbox)
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	return top.OpenRoot(strings.TrimPrefix(one.Dir, "/"))
 }
 
 // checkHostPath sees to a hostPath's type, as the kubelet does.

@@ -1,12 +1,14 @@
 package volume
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"codeberg.org/minipod/minipod/pod"
@@ -222,5 +224,38 @@ func TestInMemory(t *testing.T) {
 	m.Pod.Spec.SecurityContext = &pod.PodSecurityContext{FSGroup: &group}
 	if got := m.InMemory(); got["/volumes/a"] != "mode=02777,gid=7,size=1048576" || got["/volumes/s"] != "mode=02755,gid=7" {
 		t.Errorf("%v", got)
+	}
+}
+
+// A container with powers over the sandbox's tree leads us nowhere else, and has us wait for nothing.
+func TestHostileSandbox(t *testing.T) {
+	o := objects{"s": {"a": "1"}}
+	m := maker(t, o, pod.Volume{Name: "v", Secret: &pod.Secret{SecretName: "s"}})
+	sandbox, host := t.TempDir(), t.TempDir()
+	volumes := filepath.Join(sandbox, "volumes")
+	if err := errors.Join(os.MkdirAll(filepath.Join(volumes, "v"), 0o700), os.WriteFile(filepath.Join(host, "precious"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	made, err := m.Make(sandbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(volumes, "v", "..data", "a")
+	if err := errors.Join(os.Remove(name), syscall.Mkfifo(name, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Refresh(made, sandbox); err != nil || read(t, filepath.Join(volumes, "v", "a")) != "1" {
+		t.Errorf("instead of a FIFO: %v", err)
+	}
+	for _, link := range []string{"volumes/v", "volumes"} {
+		if err := errors.Join(os.RemoveAll(filepath.Join(sandbox, link)), os.Symlink(host, filepath.Join(sandbox, link))); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Refresh(made, sandbox); err == nil {
+			t.Errorf("%s leads out of the sandbox, and was followed", link)
+		}
+		if list, err := os.ReadDir(host); err != nil || len(list) != 1 {
+			t.Errorf("%s: on the host there is now %v, %v", link, list, err)
+		}
 	}
 }

@@ -92,7 +92,7 @@ func memoryWrites(r *specs.LinuxResources) (list []Write, err error) {
 		list = append(list, Write{File: "memory.swap.max", Value: orMax(swap)})
 	}
 	if limit != 0 {
-		list = append(list, Write{File: "memory.max", Value: orMax(limit)})
+		list = append(list, Write{File: "memory.max", Value: orMax(limit)}) // LAB: memory-max
 	}
 	if low := value(m.Reservation); low != 0 {
 		list = append(list, Write{File: "memory.low", Value: strconv.FormatInt(max(low, 0), 10)}) // -1 is no reservation

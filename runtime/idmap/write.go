@@ -56,7 +56,7 @@ func writeProc(pid int, name string, text []byte) error {
 
 // runHelpers runs newuidmap and newgidmap side by side: each takes a millisecond, most of it being started.
 func runHelpers(pid int, uids, gids Map) error {
-	users, err := startHelper("newuidmap", pid, uids)
+	users, err := startHelper("newuidmap", pid, uids) // LAB: id-map
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 type SandboxOptions struct {
 	Hostname     string
 	HostNetwork  bool
+	HostIPC      bool              // then it has no shared memory of its own
 	ShmSize      int64             // bytes; 0 for DefaultShmSize
 	Capabilities caps.Set          // the most that any container may have that lives among its processes
 	Memory       map[string]string // volumes in memory: where they are mounted, and their tmpfs's options
@@ -30,13 +31,14 @@ func Sandbox(o SandboxOptions) *specs.Spec {
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=64k"}},
 	}
 	for _, m := range defaultMounts(Options{ShmSize: cmp.Or(o.ShmSize, DefaultShmSize), GIDs: o.GIDs}) {
-		if m.Destination == "/dev/shm" {
+		if m.Destination == "/dev/shm" && !o.HostIPC {
 			list = append(list, m)
 		}
 	}
 	for target, options := range o.Memory {
 		list = append(list, specs.Mount{Destination: target, Type: "tmpfs", Source: "tmpfs", Options: append([]string{"nosuid", "nodev"}, strings.Split(options, ",")...)})
 	}
+	own := Options{HostNetwork: o.HostNetwork, HostIPC: o.HostIPC}
 	return &specs.Spec{
 		Version:  specs.Version,
 		Process:  &specs.Process{Args: []string{"/pause"}, Cwd: "/", Capabilities: capabilities(o.Capabilities), NoNewPrivileges: true},
@@ -46,7 +48,7 @@ func Sandbox(o SandboxOptions) *specs.Spec {
 		Linux: &specs.Linux{
 			UIDMappings: mappings(o.UIDs),
 			GIDMappings: mappings(o.GIDs),
-			Namespaces:  Namespaces(o.HostNetwork),
+			Namespaces:  own.namespaces(),
 			Sysctl:      o.Sysctls,
 		},
 	}

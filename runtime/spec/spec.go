@@ -41,6 +41,9 @@ type Options struct {
 	ReadOnly bool          // the root, not the mounts
 
 	HostNetwork     bool
+	HostPID         bool
+	HostIPC         bool // /dev/shm is the host's, too
+	HostQueues      bool // with HostIPC: the host has a /dev/mqueue
 	Capabilities    caps.Set
 	NoNewPrivileges bool
 	Seccomp         *specs.LinuxSeccomp // nil for none, and where the filter comes compiled
@@ -105,7 +108,7 @@ func Build(image ocispec.ImageConfig, o Options) (*specs.Spec, error) {
 		Linux: &specs.Linux{
 			UIDMappings:   mappings(o.UIDs),
 			GIDMappings:   mappings(o.GIDs),
-			Namespaces:    Namespaces(o.HostNetwork),
+			Namespaces:    o.namespaces(),
 			Seccomp:       o.Seccomp,
 			MaskedPaths:   slices.Clone(maskedPaths),
 			ReadonlyPaths: slices.Clone(readonlyPaths),
@@ -178,20 +181,36 @@ func capabilities(set caps.Set) *specs.LinuxCapabilities {
 	return &specs.LinuxCapabilities{Bounding: set.Names(), Effective: set.Names(), Permitted: set.Names()}
 }
 
-// Namespaces are those that a container has of its own. They are known before the rest of its specification.
-func Namespaces(hostNetwork bool) []specs.LinuxNamespace {
-	list := []specs.LinuxNamespace{
-		{Type: specs.UserNamespace},
-		{Type: specs.MountNamespace},
-		{Type: specs.PIDNamespace},
-		{Type: specs.IPCNamespace},
-		{Type: specs.UTSNamespace},
-		{Type: specs.CgroupNamespace},
-	}
-	if !hostNetwork {
-		list = append(list, specs.LinuxNamespace{Type: specs.NetworkNamespace})
+// Namespaces are those that a container has of its own: all but those that are to be the host's. They are known before the rest of its
+// specification.
+func Namespaces(hosts ...specs.LinuxNamespaceType) (list []specs.LinuxNamespace) {
+	for _, kind := range []specs.LinuxNamespaceType{
+		specs.UserNamespace, specs.MountNamespace, specs.PIDNamespace, specs.IPCNamespace, specs.UTSNamespace, specs.CgroupNamespace,
+		specs.NetworkNamespace,
+	} {
+		if !slices.Contains(hosts, kind) {
+			list = append(list, specs.LinuxNamespace{Type: kind})
+		}
 	}
 	return list
+}
+
+// Has tells whether a container with that specification has a namespace of that kind that is not the host's.
+func Has(s *specs.Spec, kind specs.LinuxNamespaceType) bool {
+	return slices.ContainsFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == kind })
+}
+
+func (o *Options) namespaces() []specs.LinuxNamespace {
+	var hosts []specs.LinuxNamespaceType
+	for _, one := range []struct {
+		kind specs.LinuxNamespaceType
+		host bool
+	}{{specs.NetworkNamespace, o.HostNetwork}, {specs.PIDNamespace, o.HostPID}, {specs.IPCNamespace, o.HostIPC}} {
+		if one.host {
+			hosts = append(hosts, one.kind)
+		}
+	}
+	return Namespaces(hosts...)
 }
 
 func mappings(m idmap.Map) []specs.LinuxIDMapping {
@@ -246,7 +265,8 @@ func depth(target string) int {
 }
 
 // defaultMounts are Docker's. /sys depends on the network namespace: sysfs shows that namespace's interfaces, so the
-// kernel lets only its owner mount one, and with the host's network the host's /sys has to be bound.
+// kernel lets only its owner mount one, and with the host's network the host's /sys has to be bound. It is the same with /proc and the pid
+// namespace, and with /dev/mqueue and the ipc namespace.
 func defaultMounts(o Options) []specs.Mount {
 	size := o.ShmSize
 	if size == 0 {
@@ -259,21 +279,43 @@ func defaultMounts(o Options) []specs.Mount {
 	}
 	sys := specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}}
 	if o.HostNetwork {
-		sys = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"}}
+		sys = host("/sys", "ro")
+	}
+	proc := specs.Mount{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}}
+	if o.HostPID {
+		proc = host("/proc")
 	}
 	list := []specs.Mount{
-		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		proc,
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: pts},
 		sys,
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}},
-		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
-		{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{
-			"nosuid", "noexec", "nodev", "mode=1777", "size=" + strconv.FormatInt(size, 10),
-		}},
 	}
+	if o.HostIPC {
+		if o.HostQueues {
+			list = append(list, host("/dev/mqueue"))
+		}
+		return append(list, host("/dev/shm"))
+	}
+	list = append(list, specs.Mount{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}})
 	if o.NoShm {
-		list = list[:len(list)-1]
+		return list
 	}
-	return list
+	return append(list, specs.Mount{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{
+		"nosuid", "noexec", "nodev", "mode=1777", "size=" + strconv.FormatInt(size, 10),
+	}})
+}
+
+// host is what the host has at path, with all that is mounted below.
+func host(path string, more ...string) specs.Mount {
+	return specs.Mount{Destination: path, Type: "bind", Source: path, Options: append([]string{"rbind", "rprivate", "nosuid", "noexec", "nodev"}, more...)}
+}
+
+// IsHosts tells a mount that is there because a namespace is the host's from one that somebody asked for.
+func IsHosts(s *specs.Spec, m specs.Mount) bool {
+	kind, ok := map[string]specs.LinuxNamespaceType{
+		"/sys": specs.NetworkNamespace, "/proc": specs.PIDNamespace, "/dev/shm": specs.IPCNamespace, "/dev/mqueue": specs.IPCNamespace,
+	}[m.Destination]
+	return ok && m.Source == m.Destination && m.Type == "bind" && len(s.Linux.Namespaces) > 0 && !Has(s, kind)
 }

@@ -62,6 +62,9 @@ func TestGolden(t *testing.T) {
 	host.HostNetwork, host.ShmSize, host.NoNewPrivileges = true, 1<<20, false
 	host.UIDs, host.GIDs = host.UIDs[:1], host.GIDs[:1]
 
+	hosts := plain()
+	hosts.HostPID, hosts.HostIPC, hosts.HostQueues = true, true, true
+
 	for _, c := range []struct {
 		name    string
 		image   ocispec.ImageConfig
@@ -71,6 +74,7 @@ func TestGolden(t *testing.T) {
 		{"nginx", nginx, plain()},
 		{"all-options", nginx, full},
 		{"host-network-one-id", alpine, host},
+		{"host-pid-ipc", alpine, hosts},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := Build(c.image, c.options)
@@ -198,6 +202,33 @@ func BenchmarkBuild(b *testing.B) {
 	for b.Loop() {
 		if _, err := Build(alpine, plain()); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestIsHosts tells what comes with a namespace of the host's from a volume with the same source and target.
+func TestIsHosts(t *testing.T) {
+	none, all := plain(), plain()
+	all.HostNetwork, all.HostPID, all.HostIPC, all.HostQueues = true, true, true, true
+	for name, tt := range map[string]struct {
+		options Options
+		want    string
+	}{"none": {none, ""}, "all": {all, "/proc /sys /dev/mqueue /dev/shm"}} {
+		s, err := Build(alpine, tt.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var marked []string
+		for _, m := range append(s.Mounts, specs.Mount{Destination: "/data", Type: "bind", Source: "/data"}) {
+			if IsHosts(s, m) {
+				marked = append(marked, m.Destination)
+			}
+		}
+		if got := strings.Join(marked, " "); got != tt.want {
+			t.Errorf("%s: %s", name, got)
+		}
+		if IsHosts(s, specs.Mount{Destination: "/dev/shm", Type: "bind", Source: "/dev/shm"}) != (tt.want != "") {
+			t.Errorf("%s: /dev/shm", name)
 		}
 	}
 }

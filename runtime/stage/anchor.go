@@ -11,7 +11,8 @@ import (
 )
 
 // AnchorRole is argv[1] of an anchor: a process that owns a user and a network namespace, and does nothing. It has no powers, nothing open, and
-// nobody waits for it: it outlives whoever made it, until it is killed.
+// nobody waits for it: it outlives whoever made it, until it is killed, or the folder is removed in which it is written down: then nobody could
+// find it any more.
 const AnchorRole = "anchor"
 
 // An Anchored is an anchor that waits for the word to stay. It ends with its maker until then.
@@ -74,9 +75,13 @@ func forkAnchor(control *os.File) (pid int, err error) {
 	return child.PID, nil
 }
 
-// Stay lets the anchor live on by itself.
-func (a *Anchored) Stay() error {
-	err := linux.Send(int(a.control.Fd()), []byte("stay"), -1)
+// Stay lets the anchor live on by itself, as long as there is the folder.
+func (a *Anchored) Stay(folder string) error {
+	dir, err := linux.OpenPath(folder)
+	if err == nil {
+		defer linux.Close(dir)
+		err = linux.Send(int(a.control.Fd()), []byte("stay"), dir)
+	}
 	if err == nil {
 		var n int
 		if n, _, err = linux.Receive(int(a.control.Fd()), make([]byte, 8)); err == nil && n == 0 {
@@ -101,14 +106,20 @@ func isAnchor(args []string) bool {
 func anchorMain() {
 	var word [8]byte
 	linux.WaitReadable(controlFD)
-	n, _, err := linux.Receive(controlFD, word[:])
+	n, folder, err := linux.Receive(controlFD, word[:])
 	if err != nil || string(word[:n]) != "stay" {
 		os.Exit(hint.ExitRuntime)
 	}
+	removed, err := linux.WatchRemoval(folder) // an error (the user has no watch left) is no reason not to live
+	linux.Close(folder)
 	if err := linux.Send(controlFD, []byte("here"), -1); err != nil && !errors.Is(err, syscall.EPIPE) { // it is written down: a maker that died leaves it to the next
 		os.Exit(hint.ExitRuntime)
 	}
 	linux.Close(controlFD)
+	if err == nil {
+		linux.WaitReadable(removed)
+		os.Exit(0)
+	}
 	for {
 		linux.Pause()
 	}

@@ -3,6 +3,7 @@ package stage
 import (
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +25,8 @@ func mapOwn(pid int) error {
 	return nil
 }
 
-// An anchor that was not told to stay ends with its maker's word; one that was ends when it is killed.
+// An anchor that was not told to stay ends with its maker's word; one that was ends when it is killed, or the folder is removed in
+// which it is written down.
 func TestAnchor(t *testing.T) {
 	left, err := Drop(mapOwn)
 	if err != nil {
@@ -35,11 +37,15 @@ func TestAnchor(t *testing.T) {
 	}
 	gone(t, left)
 
+	folder := t.TempDir() + "/node"
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	stays, err := Drop(mapOwn)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := stays.Stay(); err != nil {
+	if err := stays.Stay(folder); err != nil {
 		t.Fatal(err)
 	}
 	if !linux.Alive(stays.PID, stays.Birth) {
@@ -55,17 +61,51 @@ func TestAnchor(t *testing.T) {
 			t.Errorf("its %s namespace: %s, %v", kind, its, err)
 		}
 	}
-	if fds, err := os.ReadDir("/proc/" + strconv.Itoa(stays.PID) + "/fd"); err == nil {
-		for _, fd := range fds {
-			if target, _ := os.Readlink("/proc/" + strconv.Itoa(stays.PID) + "/fd/" + fd.Name()); target != "/dev/null" && target[:min(4, len(target))] != "anon" {
-				t.Errorf("it has %s open", target)
-			}
+	var open []string
+	for range 500 { // it answers before it closes the socket
+		if open = openFiles(stays.PID); len(open) == 0 {
+			break
 		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	if len(open) > 0 {
+		t.Errorf("it has %q open", open)
 	}
 	if err := linux.KillProcess(stays.PID, stays.Birth, 9); err != nil {
 		t.Error(err)
 	}
 	gone(t, stays)
+
+	lost, err := Drop(mapOwn)
+	if err == nil {
+		err = lost.Stay(folder)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond)
+	if !linux.Alive(lost.PID, lost.Birth) {
+		t.Error("it did not stay")
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		t.Error(err)
+	}
+	gone(t, lost)
+}
+
+// openFiles are what the process has open, but for /dev/null and what has no name outside of Go's runtime.
+func openFiles(pid int) (names []string) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/fd/"
+	fds, err := os.ReadDir(dir)
+	if err != nil { // another user's: there is nothing to be seen
+		return nil
+	}
+	for _, fd := range fds {
+		if target, err := os.Readlink(dir + fd.Name()); err == nil && target != "/dev/null" && !strings.HasPrefix(target, "anon") {
+			names = append(names, target)
+		}
+	}
+	return names
 }
 
 func gone(t *testing.T, a *Anchored) {

@@ -17,8 +17,9 @@ const (
 	capsOfPID1      = 1<<capKill | 1<<capBlockSuspend
 )
 
-// A sandbox whose command is in another's pid namespace stays in the host's, where no container sees it. So it may keep what it needs to
-// find the command's processes, should it have to end them: the kernel shows whose namespaces are whose to those who may trace.
+// A sandbox whose command is in another's pid namespace stays in the host's, where no container sees it but those that live there, too; and
+// these have no power to trace (hostTracers in package runtime). So it may keep what it needs to find the command's processes, should it
+// have to end them: the kernel shows whose namespaces are whose to those who may trace.
 const capsOutside = capsOfPID1 | 1<<capSysPtrace
 
 // exposed tells whether the payload can trace PID 1 all the same: with --cap-add SYS_PTRACE, BLOCK_SUSPEND or ALL. What

@@ -17,7 +17,7 @@ type Held struct {
 	root       linux.File
 	pidfd      int
 	namespaces uintptr  // those that the sandbox does not share with us, CLONE_NEW*
-	pids       *os.File // the pid namespace, where the sandbox is not in it; nil: the sandbox's own
+	pids       *os.File // the pid namespace, where the sandbox is not in it; nil: the sandbox's, if it is not the host's
 }
 
 // Hold takes hold of a sandbox that nobody has waited for yet: until then its number means it and nobody else.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -90,11 +89,9 @@ func (p *Sandbox) descended(o *Options, calls []string) (*Sandbox, error) {
 const whyDescend = "a process with all of its namespaces, in the user namespace that owns the network: its root sets up the container's"
 
 // hold keeps what it takes to enter the container, and to find what it leaves, for as long as it lives.
-func (p *Sandbox) hold(pids *os.File) (err error) {
-	for i, kind := range restKinds {
-		if p.rest[i], err = os.Open("/proc/" + strconv.Itoa(p.PID) + "/ns/" + kind); err != nil {
-			return err
-		}
+func (p *Sandbox) hold(pids *os.File) error {
+	if err := p.holdRest(); err != nil {
+		return err
 	}
 	fd, err := linux.DupHigh(pids)
 	if err == nil {
@@ -107,44 +104,31 @@ func (p *Sandbox) hold(pids *os.File) (err error) {
 // supervisor forwards it.
 const orphaned = syscall.SIGPIPE
 
-// restKinds are the namespaces that are the container's own, whatever it shares, by which what its command has left is found: one that
-// leaves the mount namespace is still in the cgroup namespace.
-var restKinds = [...]string{"mnt", "cgroup"}
-
-// endRest kills what the command has left, before the sandbox itself ends. An error would have no reader, and the supervisor does the
-// same (Sandbox.endRest) for a sandbox that was killed; this is for a supervisor that was.
-func endRest(namespaces []string) { _ = linux.KillInNamespaces(namespaces...) }
-
-// endRest kills what a command left that shared a pid namespace: the kernel does so only with a PID 1. The sandbox is gone by now.
-func (p *Sandbox) endRest() error {
-	var texts []string
-	var err error
-	for _, f := range p.rest {
-		if f != nil {
-			text, e := linux.NamespaceText(f)
-			texts, err = append(texts, text), errors.Join(err, e)
-		}
-	}
-	if len(texts) == len(p.rest) && err == nil {
-		err = linux.KillInNamespaces(texts...)
-	}
-	for _, f := range []**os.File{&p.rest[0], &p.rest[1], &p.pidNamespace} {
-		if *f != nil {
-			(*f).Close()
-			*f = nil
-		}
-	}
-	return err
-}
-
 // ShareMount returns a copy of the mount at path in the mount namespace that the user namespace owns: the same file system, attached
 // nowhere. path must not lead through links, and be a mount point or a file.
 func ShareMount(user, mounts *os.File, path string) (*os.File, error) {
 	p := &linux.Program{}
 	p.Setns(int(user.Fd()), "user")
 	p.Setns(int(mounts.Fd()), "mnt")
-	p.OpenTree(path)
+	p.OpenTree(path) // LAB: share-mount
 	return receiveMount(0, p, path)
+}
+
+// RootOf returns st_dev and st_ino of the root of a mount namespace that the user namespace owns: what setns(2) makes the root of who enters it,
+// and not what a process in there may have made its own by chroot(2).
+func RootOf(user, mounts *os.File) (dev, inode uint64, err error) {
+	p := &linux.Program{}
+	p.NotDumpable() // it is in reach there, and its memory is a copy of ours
+	p.Setns(int(user.Fd()), "user")
+	p.Setns(int(mounts.Fd()), "mnt")
+	p.OpenPath("/")
+	root, err := receiveMount(0, p, "/")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer root.Close()
+	info, err := linux.File{FD: int(root.Fd()), Name: "/"}.Stat()
+	return info.Dev, info.Ino, err
 }
 
 // ShareProc returns a proc file system that shows the pid namespace, attached nowhere.

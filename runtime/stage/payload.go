@@ -54,6 +54,9 @@ func (s *sandbox) payload() (*payload, error) {
 
 func (s *sandbox) addPayload(p *payload) {
 	for _, part := range payloadSteps {
+		if s.without(part.name) {
+			continue
+		}
 		before := p.program.Len()
 		part.add(s, p.program)
 		if p.program.Len() > before {
@@ -63,7 +66,7 @@ func (s *sandbox) addPayload(p *payload) {
 }
 
 func (s *sandbox) addSession(p *linux.Program) {
-	if !s.plan.sharesPIDs() { // else it is not the process yet that will lead it
+	if !s.plan.joinsPIDs() { // else it is not the process yet that will lead it
 		s.addSessionNow(p)
 	}
 }
@@ -100,7 +103,7 @@ func (s *sandbox) addBounding(p *linux.Program) {
 
 func (s *sandbox) addCredentials(p *linux.Program) {
 	p.Credentials(s.uid, s.gid, s.groups, s.plan.Process.Setgroups)
-	if !s.plan.Reaper { // the kernel forgot it as the uid changed (man 2 PR_SET_PDEATHSIG)
+	if !s.plan.Reaper || s.plan.HostPIDs { // the kernel forgot it as the uid changed (man 2 PR_SET_PDEATHSIG)
 		p.ParentDeathSignal(syscall.SIGKILL)
 	}
 }
@@ -111,7 +114,7 @@ func (s *sandbox) addCapabilities(p *linux.Program) {
 	if s.uid != 0 { // as Docker: another user has none, whatever the list says
 		set = 0
 	}
-	p.Capabilities(set, set, 0)
+	p.Capabilities(set, set, 0) // LAB: capabilities
 }
 
 func (s *sandbox) addNoNewPrivileges(p *linux.Program) {
@@ -126,13 +129,13 @@ func (s *sandbox) addDescriptors(p *linux.Program) { p.CloseFrom(3) }
 // from its birth on, while its memory still is ours. So it is born late, with the command's own powers, and by a sandbox whose binary
 // is a sealed copy.
 func (s *sandbox) addJoinPIDs(p *linux.Program) {
-	if s.plan.sharesPIDs() {
+	if s.plan.joinsPIDs() {
 		p.Setns(s.plan.PIDNamespace, "pid")
 	}
 }
 
 func (s *sandbox) addAmong(p *linux.Program) {
-	if s.plan.sharesPIDs() {
+	if s.plan.joinsPIDs() {
 		p.Clone(0)
 		s.addSessionNow(p)
 		p.ParentDeathSignal(syscall.SIGKILL) // the sandbox is not the PID 1 with which it would die

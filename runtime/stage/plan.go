@@ -18,14 +18,20 @@ type Plan struct {
 	Reaper   bool // run the command under PID 1; else it is PID 1 itself
 	Pause    bool // there is no command: PID 1 alone, in whose namespaces others live
 
-	PIDNamespace int // the descriptor of another's that the command joins, while the sandbox stays in the host's; 0: its own
+	PIDNamespace int  // the descriptor of another's that the command joins, while the sandbox stays in the host's; 0: its own
+	HostPIDs     bool // there is no pid namespace but the host's: the sandbox is PID 1 of none
+
+	Without []string // steps to leave out, of Optional
 
 	Terminal bool
 	Explain  bool // send every step as it happens
 	Step     bool // and wait for the parent's word before each
 }
 
-func (p *Plan) sharesPIDs() bool { return p.PIDNamespace != 0 }
+func (p *Plan) joinsPIDs() bool { return p.PIDNamespace != 0 }
+
+// sharesPIDs tells whether the command lives among others' processes: the sandbox is not the PID 1 with which all of them end.
+func (p *Plan) sharesPIDs() bool { return p.joinsPIDs() || p.HostPIDs }
 
 // A Process is the command as it will run.
 type Process struct {

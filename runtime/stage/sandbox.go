@@ -65,6 +65,12 @@ func (s *sandbox) build() (name string, err error) {
 	}
 	s.await("mapped")
 	for _, step := range sandboxSteps {
+		if s.without(step.name) {
+			if step.name != pivotRoot {
+				continue
+			}
+			step = chrootStep
+		}
 		if err := s.announce(step); err != nil {
 			return step.name, err
 		}
@@ -128,7 +134,13 @@ func (s *sandbox) run() (name string, err error) {
 			return "exec", err
 		}
 	}
-	child, err := linux.Fork(0, payload.program)
+	hostPIDs := s.plan.HostPIDs
+	if hostPIDs { // whom the command leaves behind is ours to end, and to reap
+		if err := linux.AdoptOrphans(); err != nil {
+			return "exec", err
+		}
+	}
+	child, err := linux.Fork(0, payload.program) // LAB: fork-command
 	if err != nil {
 		return "exec", err
 	}
@@ -137,6 +149,9 @@ func (s *sandbox) run() (name string, err error) {
 	}
 	if signals == nil {
 		signals = reaper.Listen() // nobody is told yet that there is anybody to signal
+	}
+	if s.without(Reaping) {
+		signals.LeaveOrphans()
 	}
 	err = child.Started()
 	s.tellPayload(payload, err)
@@ -150,6 +165,9 @@ func (s *sandbox) run() (name string, err error) {
 	status := signals.Run(child.PID)
 	if len(rest) > 0 {
 		endRest(rest)
+	}
+	if hostPIDs {
+		linux.EndChildren()
 	}
 	os.Exit(status)
 	return "", nil
@@ -183,6 +201,8 @@ func (s *sandbox) settle() error {
 		set := uint64(capsOfPID1)
 		if s.plan.sharesPIDs() {
 			set = capsOutside
+		}
+		if s.plan.joinsPIDs() {
 			linux.Close(s.plan.PIDNamespace)
 		}
 		if err := linux.SetCapabilities(set); err != nil {

@@ -40,8 +40,9 @@ type Sandbox struct {
 
 	Namespaces uintptr // as it was forked
 
-	pidNamespace *os.File                 // another's, which the command is in and the sandbox is not; nil: its own
-	rest         [len(restKinds)]*os.File // what its processes are found by, where pidNamespace is another's
+	pidNamespace *os.File // another's, which the command is in and the sandbox is not; nil: its own
+	hostPIDs     bool     // the sandbox and the command are in the host's
+	rest         rest     // what its processes are found by, in both of these cases
 
 	child    *linux.Child
 	executes bool // it is known to execute us: it was forked into namespaces that there were
@@ -73,8 +74,8 @@ func Fork(o Options) (*Sandbox, error) {
 	case o.Cgroup != nil: // the namespace's root is the group of who makes it: so the child does, in its own
 		flags &^= linux.NewCgroup
 	}
-	p.child, err = linux.ForkInto(o.Cgroup, flags, program)
-	cleanup() // a copy of the child's socket here would keep its EOF from us
+	p.child, err = linux.ForkInto(o.Cgroup, flags, program) // LAB: clone
+	cleanup()                                               // a copy of the child's socket here would keep its EOF from us
 	if err != nil {
 		return nil, errors.Join(err, ours.Close())
 	}
@@ -204,6 +205,12 @@ func (p *Sandbox) start(o *Options) error {
 	}
 	if said != nil {
 		return said
+	}
+	if o.Plan.HostPIDs { // by now all of its namespaces are there
+		if err := p.holdRest(); err != nil {
+			return fmt.Errorf("start the sandbox: %w", err)
+		}
+		p.hostPIDs = true
 	}
 	if mapping != nil {
 		return mapping
@@ -337,9 +344,9 @@ func (p *Sandbox) Abandon() error {
 
 // Signal sends sig to PID 1, which forwards it to the command. SIGKILL ends them both.
 func (p *Sandbox) Signal(sig syscall.Signal) error {
-	if sig == syscall.SIGKILL && p.pidNamespace != nil {
+	if sig == syscall.SIGKILL && (p.pidNamespace != nil || p.hostPIDs) {
 		// Killed itself, it would leave the command to the host's PID 1; and the container whose processes are shared can't end
-		// until that one has reaped it.
+		// until that one has reaped it. With the host's it would leave others whom the command began.
 		sig = orphaned
 	}
 	return p.child.Kill(sig)

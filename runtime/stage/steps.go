@@ -31,7 +31,7 @@ var sandboxSteps = []step{
 	{"gather", (*sandbox).gather, "whatever comes from the host is taken along now, attached to nowhere"},
 	{"overlay", (*sandbox).overlay, "image layers below, this container's writes above"},
 	{"fill-volumes", (*sandbox).fillVolumes, "a new named volume starts with what the image has there"},
-	{"pivot-root", (*sandbox).pivotRoot, "the host's tree is out of reach from here"},
+	{pivotRoot, (*sandbox).pivotRoot, "the host's tree is out of reach from here"},
 	{"proc", (*sandbox).proc, "a /proc that shows only this pid namespace"},
 	{"dev", (*sandbox).dev, "a few harmless devices, terminals and shared memory of its own"},
 	{"sys", (*sandbox).sys, "the kernel's view of devices and cgroups, read-only"},
@@ -64,10 +64,12 @@ func (s *sandbox) becomeRoot() error {
 }
 
 func (s *sandbox) privateMounts() error {
-	if s.plan.sharesPIDs() { // while we still see the /proc that shows us
+	if s.plan.joinsPIDs() { // while we still see the /proc that shows us
 		if err := s.setOOMScore(); err != nil {
 			return err
 		}
+	}
+	if s.plan.sharesPIDs() {
 		for _, kind := range restKinds {
 			text, err := os.Readlink("/proc/self/ns/" + kind)
 			if err != nil {
@@ -100,7 +102,7 @@ func (s *sandbox) files() error     { return s.root.MakeFiles() }
 func (s *sandbox) mask() error      { return s.root.Mask() }
 
 func (s *sandbox) proc() error {
-	return s.root.Place(func(m *rootfs.Mount) bool { return m.Type == "proc" })
+	return s.root.Place(func(m *rootfs.Mount) bool { return m.Type == "proc" || m.Kernel })
 }
 
 func (s *sandbox) dev() error {
@@ -245,7 +247,7 @@ func lookup(env []string, name string) string {
 }
 
 func (s *sandbox) oomScore() error {
-	if s.plan.sharesPIDs() { // whose /proc does not show us: see privateMounts
+	if s.plan.joinsPIDs() { // whose /proc does not show us: see privateMounts
 		return nil
 	}
 	return s.setOOMScore()

@@ -16,6 +16,8 @@ func (p *Plan) fields(c *wire.Codec) {
 	c.Bool(&p.Reaper)
 	c.Bool(&p.Pause)
 	wire.Int(c, &p.PIDNamespace)
+	c.Strings(&p.Without)
+	c.Bool(&p.HostPIDs)
 	c.Bool(&p.Terminal)
 	c.Bool(&p.Explain)
 	c.Bool(&p.Step)

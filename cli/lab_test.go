@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"codeberg.org/minipod/minipod/internal/lang"
+	"codeberg.org/minipod/minipod/labs"
+)
+
+// TestSaid: each sentence that `lab` says has a Chinese one with the same values in it, and no translation is left of a sentence that is gone.
+func TestSaid(t *testing.T) {
+	files, err := filepath.Glob("lab*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	call := regexp.MustCompile(`k\.say\(("(?:[^"\\]|\\.)*")`)
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range call.FindAllStringSubmatch(string(source), -1) {
+			format, err := strconv.Unquote(match[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			said[format] = true
+		}
+	}
+	verbs := regexp.MustCompile(`%[-0-9]*[a-z]`)
+	for format := range said {
+		chinese := labs.Translate(lang.Chinese, format)
+		if chinese == format {
+			t.Errorf("there is no Chinese for %q", format)
+		}
+		if got, want := verbs.FindAllString(chinese, -1), verbs.FindAllString(format, -1); strings.Join(got, " ") != strings.Join(want, " ") && !sameSet(got, want) {
+			t.Errorf("%q has other values than %q", chinese, format)
+		}
+	}
+	for _, format := range labs.Translated() {
+		if !said[format] {
+			t.Errorf("nobody says %q", format)
+		}
+	}
+}
+
+func sameSet(a, b []string) bool {
+	return len(a) == len(b) && strings.Join(a, "") == strings.Join(b, "")
+}
+
+// TestLabTyped: what a person who mistypes sees.
+func TestLabTyped(t *testing.T) {
+	home(t)
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	t.Setenv("MINIPOD_LANG", "en")
+	for _, c := range []struct{ line, out, err string }{
+		{"lab check", "", "minipod: no lab is started\nhint: start one: minipod lab start 01"},
+		{"lab start 77", "", "minipod: there is no lab \"77\"\nhint: see which there are: minipod lab list"},
+		{"lab start just-a-procces", "", "hint: did you mean just-a-process?"},
+		{"lab list --lang fr", "", "minipod: --lang: there are no texts in \"fr\"\nhint: use en or zh"},
+		{"lab chekc", "", "hint: run `minipod lab check`, if you meant that"},
+		{"lab reset", "", "minipod: no lab is started"},
+		{"lab start", "", "requires exactly 1 argument, got 0"},
+	} {
+		out, err, status := typed(t, strings.Fields(c.line)...)
+		if status == 0 || !strings.Contains(out, c.out) || !strings.Contains(err, c.err) {
+			t.Errorf("%s: status %d\n%s%s", c.line, status, out, err)
+		}
+	}
+	file := filepath.Join(os.Getenv("XDG_STATE_HOME"), "minipod", "labs", "progress.json")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(`{"version": 9}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err, status := typed(t, "lab", "status"); status == 0 || !strings.Contains(err, "is of version 9, and this minipod knows 1") {
+		t.Errorf("a newer progress: %s", err)
+	}
+}

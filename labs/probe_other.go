@@ -1,0 +1,255 @@
+package labs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const cgroupTree = "/sys/fs/cgroup"
+
+// cgroupFile compares a file of the role's control group, or with a key one line of it ("oom_kill 1").
+func cgroupFile(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	group, err := j.kernel().cgroup(p)
+	if err != nil {
+		return *unreadable(err)
+	}
+	name := path.Join(cgroupTree, group, a.one("file"))
+	text, err := j.kernel().read(name)
+	if err != nil {
+		return *unreadable(err)
+	}
+	got := strings.TrimSpace(text)
+	key := a.one("key")
+	if key != "" {
+		got = ""
+		for line := range strings.Lines(text) {
+			if f := strings.Fields(line); len(f) == 2 && f[0] == key {
+				got = f[1]
+			}
+		}
+	}
+	ok, want := j.compare(a, got)
+	return verdict(ok, Evidence{name, strings.TrimSpace(key + " " + got), want})
+}
+
+// cgroupPeers passes where two have groups of their own, and there is one above both that is about them alone: the host's processes are not below it.
+func cgroupPeers(j *Judge, a Args) Verdict {
+	p, q, refused := j.two(a, "with")
+	if refused != nil {
+		return *refused
+	}
+	var groups [3]string
+	for i, process := range []Process{p, q, {PID: j.Self}} {
+		var err error
+		if groups[i], err = j.kernel().cgroup(process); err != nil {
+			return *unreadable(err)
+		}
+	}
+	above := commonGroup(groups[0], groups[1])
+	ok := groups[0] != groups[1] && above != groups[0] && above != groups[1] && commonGroup(above, groups[2]) != above
+	return verdict(ok, Evidence{
+		p.file("cgroup"), fmt.Sprintf("0::%s; %s has 0::%s: both are below %s", groups[0], q.file("cgroup"), groups[1], above),
+		fmt.Sprintf("two groups below one that is not above yours, 0::%s", groups[2]),
+	})
+}
+
+// commonGroup is the innermost group that both are in.
+func commonGroup(g, h string) string {
+	common := "/"
+	for part := range strings.SplitSeq(strings.Trim(g, "/"), "/") {
+		next := path.Join(common, part)
+		if h != next && !strings.HasPrefix(h, next+"/") {
+			break
+		}
+		common = next
+	}
+	return common
+}
+
+// netListens looks for a listening TCP socket in the network namespace of the role, as that process sees it.
+func netListens(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	port, _ := strconv.ParseUint(a.one("port"), 10, 16)
+	suffix := fmt.Sprintf(":%04X", port)
+	const listen = "0A"
+	var seen []string
+	for _, file := range []string{"net/tcp", "net/tcp6"} {
+		text, err := j.kernel().read(p.file(file))
+		if err != nil {
+			if file == "net/tcp6" {
+				continue // a kernel without IPv6
+			}
+			return *unreadable(err)
+		}
+		for line := range strings.Lines(text) {
+			f := strings.Fields(line)
+			if len(f) < 4 || f[3] != listen {
+				continue
+			}
+			if strings.HasSuffix(f[1], suffix) {
+				return verdict(true, Evidence{p.file(file), f[1] + " listens", "a listener on " + suffix})
+			}
+			seen = append(seen, f[1])
+		}
+	}
+	got := "no listener"
+	if len(seen) > 0 {
+		got = "listeners on " + strings.Join(seen, " ")
+	}
+	return verdict(false, Evidence{p.file("net/tcp"), got, fmt.Sprintf("one on %s (port %d)", suffix, port)})
+}
+
+// netRoute looks for a default route in the network of the role: is: yes or no.
+func netRoute(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	text, err := j.kernel().read(p.file("net/route"))
+	if err != nil {
+		return *unreadable(err)
+	}
+	got := "no default route"
+	for line := range strings.Lines(text) { // Iface Destination Gateway Flags RefCnt Use Metric Mask …
+		if f := strings.Fields(line); len(f) > 7 && f[1] == "00000000" && f[7] == "00000000" {
+			got = fmt.Sprintf("default route by %s, gateway %s", f[0], f[2])
+		}
+	}
+	want := "a default route"
+	if a.one("is") == "no" {
+		want = "none"
+	}
+	return verdict((got != "no default route") == (want != "none"), Evidence{p.file("net/route"), got, want})
+}
+
+// netAddress tells whether an address belongs to the network of the role: /proc/PID/net/fib_trie has each of them above "host LOCAL".
+func netAddress(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	text, err := j.kernel().read(p.file("net/fib_trie"))
+	if err != nil {
+		return *unreadable(err)
+	}
+	var addresses []string
+	last := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if address, ok := strings.CutPrefix(line, "|-- "); ok {
+			last = address
+		}
+		if strings.HasSuffix(line, "host LOCAL") && !strings.HasPrefix(last, "127.") && !slices.Contains(addresses, last) {
+			addresses = append(addresses, last)
+		}
+	}
+	want := j.value(a.one("is"))
+	return verdict(slices.Contains(addresses, want), Evidence{p.file("net/fib_trie"), fmt.Sprintf("%d addresses beside 127.*", len(addresses)), want + " among them"})
+}
+
+// eventOrder passes where these things happened in this order, whatever else did in between: "die box exitCode=137".
+func eventOrder(j *Judge, a Args) Verdict {
+	events, err := j.World.Events()
+	if err != nil {
+		return *unreadable(err)
+	}
+	next := 0
+	order := a["order"]
+	for _, e := range events {
+		if next < len(order) && e.fits(order[next]) {
+			next++
+		}
+	}
+	got := "all"
+	if next < len(order) {
+		got = strings.Join(order[:next], ", ")
+		if got == "" {
+			got = "none of it"
+		}
+	}
+	return verdict(next == len(order), Evidence{"minipod events", got, strings.Join(order, ", then ")})
+}
+
+func (e Event) fits(pattern string) bool {
+	words := strings.Fields(pattern)
+	if len(words) < 2 || words[0] != e.Action || words[1] != e.Name && words[1] != e.podContainer() {
+		return false
+	}
+	return !slices.ContainsFunc(words[2:], func(word string) bool {
+		key, value, _ := strings.Cut(word, "=")
+		return e.Attributes[key] != value
+	})
+}
+
+// podContainer is pod:POD/CONTAINER for a container that belongs to a pod.
+func (e Event) podContainer() string {
+	return "pod:" + e.Attributes["io.kubernetes.pod.name"] + "/" + e.Attributes["io.kubernetes.container.name"]
+}
+
+// httpGet asks a server of this machine.
+func httpGet(_ *Judge, a Args) Verdict {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	url := a.one("url")
+	want := "status " + orElse(a.one("status"), "200")
+	if body := a.one("body"); body != "" {
+		want += ", " + body
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return Verdict{Status: Unknown, Evidence: []Evidence{{url, err.Error(), want}}}
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return verdict(false, Evidence{url, err.Error(), want})
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	if err != nil {
+		return verdict(false, Evidence{url, err.Error(), want})
+	}
+	got := fmt.Sprintf("status %d", response.StatusCode)
+	ok := strconv.Itoa(response.StatusCode) == orElse(a.one("status"), "200") && strings.Contains(string(body), a.one("body"))
+	if a.one("body") != "" {
+		got += ", " + strings.TrimSpace(string(body[:min(80, len(body))]))
+	}
+	return verdict(ok, Evidence{url, got, want})
+}
+
+func orElse(text, other string) string {
+	if text == "" {
+		return other
+	}
+	return text
+}
+
+// answered judges what the learner typed. Without `want` any answer passes: it was a prediction, and what follows shows whether it was right.
+func answered(j *Judge, a Args) Verdict {
+	name := a.one("name")
+	answer, ok := j.Answers[name]
+	if !ok {
+		return verdict(false, Evidence{"lab answer", "nothing yet", "an answer"})
+	}
+	if len(a["want"]) == 0 {
+		return verdict(true, Evidence{"lab answer", answer.Text, ""})
+	}
+	right := slices.ContainsFunc(a["want"], func(want string) bool { return strings.EqualFold(want, answer.Text) })
+	if !right { // which one is right is for the learner to find out
+		return verdict(false, Evidence{"lab answer", answer.Text, "another answer"})
+	}
+	return verdict(true, Evidence{"lab answer", answer.Text, answer.Text})
+}

@@ -1,0 +1,220 @@
+package labs
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+func procAlive(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	s, err := j.kernel().procStat(p.PID)
+	if err != nil {
+		return *unreadable(err)
+	}
+	return verdict(true, Evidence{p.file("stat"), "state " + string(s.state), "alive"})
+}
+
+// procGone passes where who played the role when the step `since` was passed has ended.
+func procGone(j *Judge, a Args) Verdict {
+	before, refused := j.before(a)
+	if refused != nil {
+		return *refused
+	}
+	if j.kernel().alive(before.Process) {
+		return verdict(false, Evidence{before.file("stat"), "alive", "gone"})
+	}
+	return verdict(true, Evidence{before.file("stat"), "gone", "gone"})
+}
+
+// before is who played the role `of` when the step `since` was passed.
+func (j *Judge) before(a Args) (Snapshot, *Verdict) {
+	role, step := a.one("of"), a.one("since")
+	s, ok := j.Passed[step][role]
+	if !ok {
+		return s, &Verdict{Status: Unknown, Evidence: []Evidence{{"step " + step, "no " + role + " was seen then", "a process"}}}
+	}
+	return s, nil
+}
+
+func procRenewed(j *Judge, a Args) Verdict {
+	before, refused := j.before(a)
+	if refused != nil {
+		return *refused
+	}
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	return verdict(p != before.Process, Evidence{a.one("of"), p.String(), "not " + before.String()})
+}
+
+func procKept(j *Judge, a Args) Verdict {
+	before, refused := j.before(a)
+	if refused != nil {
+		return *refused
+	}
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	return verdict(p == before.Process, Evidence{a.one("of"), p.String(), before.Process.String()})
+}
+
+// String tells a process by what makes it that one.
+func (p Process) String() string { return fmt.Sprintf("PID %d (started at tick %d)", p.PID, p.Birth) }
+
+func (j *Judge) two(a Args, second string) (p, q Process, refused *Verdict) {
+	if p, refused = j.process(a.one("of")); refused != nil {
+		return p, q, refused
+	}
+	q, refused = j.process(a.one(second))
+	return p, q, refused
+}
+
+func procIs(j *Judge, a Args) Verdict {
+	p, q, refused := j.two(a, "is")
+	if refused != nil {
+		return *refused
+	}
+	// What plays the other role stays unsaid while it differs: it is the answer.
+	if p != q {
+		return verdict(false, Evidence{p.file("status"), j.describe(p), "the process that is " + a.one("is")})
+	}
+	return verdict(true, Evidence{p.file("status"), j.describe(p), a.one("is")})
+}
+
+func procIsnt(j *Judge, a Args) Verdict {
+	p, q, refused := j.two(a, "is")
+	if refused != nil {
+		return *refused
+	}
+	return verdict(p != q, Evidence{p.file("status"), j.describe(p), "not " + a.one("is")})
+}
+
+// describe is a process's name and the PIDs that it has, the outermost first.
+func (j *Judge) describe(p Process) string {
+	name, err := j.kernel().status(p, "Name")
+	pids, err2 := j.kernel().status(p, "NSpid")
+	if err != nil || err2 != nil {
+		return "unreadable"
+	}
+	return fmt.Sprintf("Name %s, NSpid %s", name, pids)
+}
+
+func procNSpid(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	text, err := j.kernel().status(p, "NSpid")
+	if err != nil {
+		return *unreadable(err)
+	}
+	pids := strings.Fields(text)
+	depth, _ := strconv.Atoi(a.one("depth"))
+	want := fmt.Sprintf("%d columns or more", depth)
+	ok := len(pids) >= depth
+	if most := a.one("max"); most != "" {
+		n, _ := strconv.Atoi(most)
+		want += ", at most " + most
+		ok = ok && len(pids) <= n
+	}
+	if inner := j.value(a.one("inner")); inner != "" {
+		want += ", the last " + inner
+		ok = ok && pids[len(pids)-1] == inner
+	}
+	return verdict(ok, Evidence{p.file("status"), "NSpid: " + text, want})
+}
+
+// value is an argument, or with "answer:NAME" what the learner answered.
+func (j *Judge) value(text string) string {
+	if name, ok := strings.CutPrefix(text, "answer:"); ok {
+		return orElse(j.Answers[name].Text, "(no answer yet)")
+	}
+	return text
+}
+
+func procStatus(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	field := a.one("field")
+	got, err := j.kernel().status(p, field)
+	if err != nil {
+		return *unreadable(err)
+	}
+	if field == "Uid" || field == "Gid" { // real, effective, saved, file system
+		got, _, _ = strings.Cut(got, " ")
+	}
+	if field == "State" {
+		got = got[:min(1, len(got))]
+	}
+	ok, want := j.compare(a, got)
+	return verdict(ok, Evidence{p.file("status"), field + ": " + got, want})
+}
+
+// procIDMap finds what an id inside is outside.
+func procIDMap(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	file := p.file(a.one("file"))
+	text, err := j.kernel().read(file)
+	if err != nil {
+		return *unreadable(err)
+	}
+	inside, _ := strconv.ParseUint(a.one("inside"), 10, 32)
+	got := fmt.Sprintf("%d is not mapped", inside)
+	outside := ""
+	for line := range strings.Lines(text) {
+		var first, to, count uint64
+		if n, _ := fmt.Sscan(line, &first, &to, &count); n == 3 && first <= inside && inside < first+count {
+			outside = strconv.FormatUint(to+inside-first, 10)
+			got = fmt.Sprintf("%d inside is %s outside", inside, outside)
+		}
+	}
+	ok, want := j.compare(Args{"want": {a.one("outside")}}, outside)
+	return verdict(ok, Evidence{file, got, want})
+}
+
+func procParent(j *Judge, a Args) Verdict {
+	p, q, refused := j.two(a, "is")
+	if refused != nil {
+		return *refused
+	}
+	s, err := j.kernel().procStat(p.PID)
+	if err != nil {
+		return *unreadable(err)
+	}
+	return verdict(s.parent == q.PID, Evidence{p.file("status"), fmt.Sprintf("PPid: %d", s.parent), fmt.Sprintf("%d, which is %s", q.PID, a.one("is"))})
+}
+
+// procZombies counts the children of the process that have ended and wait for it to notice.
+func procZombies(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	children, states, err := j.kernel().children(p.PID)
+	if err != nil {
+		return *unreadable(err)
+	}
+	var zombies []string
+	for i, s := range states {
+		if s == 'Z' {
+			zombies = append(zombies, strconv.Itoa(children[i].PID))
+		}
+	}
+	ok, want := j.compare(a, strconv.Itoa(len(zombies)))
+	got := fmt.Sprintf("%d in state Z with PPid %d", len(zombies), p.PID)
+	if len(zombies) > 0 {
+		got += ": " + strings.Join(zombies, " ")
+	}
+	return verdict(ok, Evidence{"/proc/*/stat", got, want})
+}

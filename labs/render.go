@@ -1,0 +1,185 @@
+package labs
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/rivo/uniseg"
+)
+
+// A Style draws text for a terminal of that many columns, in colour or without.
+type Style struct {
+	Width  int
+	Colour bool
+}
+
+// Width is the number of columns that text takes on a terminal.
+func Width(text string) int { return uniseg.StringWidth(text) }
+
+// Narrower is the style for text that stands in from the margin.
+func (s Style) Narrower(columns int) Style {
+	s.Width -= columns
+	return s
+}
+
+// The few things that are not plain.
+const (
+	plain  = "\x1b[0m"
+	bold   = "\x1b[1m"
+	dim    = "\x1b[2m"
+	green  = "\x1b[32m"
+	red    = "\x1b[31m"
+	yellow = "\x1b[33m"
+	cyan   = "\x1b[36m"
+)
+
+func (s Style) paint(colour, text string) string {
+	if !s.Colour || text == "" {
+		return text
+	}
+	return colour + text + plain
+}
+
+// Bold, Dim, Good, Bad and Odd paint a word.
+func (s Style) Bold(text string) string { return s.paint(bold, text) }
+func (s Style) Dim(text string) string  { return s.paint(dim, text) }
+func (s Style) Good(text string) string { return s.paint(green, text) }
+func (s Style) Bad(text string) string  { return s.paint(red, text) }
+func (s Style) Odd(text string) string  { return s.paint(yellow, text) }
+
+var (
+	listItem = regexp.MustCompile(`^(\s*(?:[-*]|\d+\.) +)(.*)$`)
+	link     = regexp.MustCompile(`\[([^\]]+)\]\(([^)]+)\)`)
+)
+
+// Markdown draws the part of Markdown that labs use: paragraphs, lists, quotes, blocks of code; code and bold in a line.
+func (s Style) Markdown(markdown string) string {
+	var out strings.Builder
+	paragraph, head := "", ""
+	flush := func() {
+		if paragraph != "" {
+			for _, line := range s.Wrap(head, paragraph) {
+				out.WriteString(s.inline(line) + "\n")
+			}
+		}
+		paragraph, head = "", ""
+	}
+	fenced := false
+	for line := range strings.Lines(markdown) {
+		line = strings.TrimRight(line, "\n")
+		item := listItem.FindStringSubmatch(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			flush()
+			fenced = !fenced
+		case fenced:
+			out.WriteString("    " + s.paint(cyan, line) + "\n") // never wrapped: it is there to be copied
+		case strings.TrimSpace(line) == "":
+			flush()
+			out.WriteString("\n")
+		case item != nil:
+			flush()
+			head, paragraph = item[1], item[2]
+		case strings.HasPrefix(line, "> "):
+			if head != "│ " {
+				flush()
+			}
+			head = "│ "
+			paragraph = joinLines(paragraph, line[2:])
+		default:
+			paragraph = joinLines(paragraph, strings.TrimSpace(line))
+		}
+	}
+	flush()
+	return strings.Trim(squeeze.ReplaceAllString(out.String(), "\n\n"), "\n") + "\n"
+}
+
+var squeeze = regexp.MustCompile(`\n{3,}`)
+
+// joinLines puts two lines of source into one. Between two characters of Chinese no blank belongs.
+func joinLines(a, b string) string {
+	if a == "" {
+		return b
+	}
+	last, first := []rune(a), []rune(b)
+	if len(first) > 0 && isWide(last[len(last)-1]) && isWide(first[0]) {
+		return a + b
+	}
+	return a + " " + b
+}
+
+func isWide(r rune) bool { return r >= 0x2e80 && uniseg.StringWidth(string(r)) == 2 }
+
+// inline paints `code` and **bold** once lines are broken; a link shows its address.
+func (s Style) inline(line string) string {
+	line = link.ReplaceAllString(line, "$1 ($2)")
+	if !s.Colour {
+		return strings.ReplaceAll(line, "**", "")
+	}
+	for i := 0; strings.Contains(line, "**"); i++ {
+		line = strings.Replace(line, "**", map[bool]string{true: bold, false: plain}[i%2 == 0], 1)
+	}
+	for i := 0; strings.Contains(line, "`"); i++ {
+		line = strings.Replace(line, "`", map[bool]string{true: cyan, false: plain}[i%2 == 0], 1)
+	}
+	if strings.Contains(line, "\x1b") {
+		line += plain // a span that goes on in the next line
+	}
+	return line
+}
+
+// Wrap breaks text into lines that fit the width; all but the first begin with as many blanks as head is wide. Chinese may be broken between
+// any two characters, but a line begins with no closing mark and ends with no opening one.
+func (s Style) Wrap(head, text string) []string {
+	width := max(s.Width, 20)
+	indent := strings.Repeat(" ", uniseg.StringWidth(head))
+	if head == "│ " { // a quote's bar goes on
+		indent = head
+	}
+	lines, line, used := []string{}, head, uniseg.StringWidth(head)
+	begin := used
+	for _, word := range pieces(text) {
+		visible := strings.TrimRight(word, " ")
+		if w := uniseg.StringWidth(visible); used+w > width && used > begin {
+			lines = append(lines, strings.TrimRight(line, " "))
+			line, used = indent, begin
+		}
+		line += word
+		used += uniseg.StringWidth(word)
+	}
+	return append(lines, strings.TrimRight(line, " "))
+}
+
+const (
+	closing = "，。、；：？！）》」』】”’,.;:?!)…—"
+	opening = "（《「『【“‘("
+)
+
+// pieces cuts text where a line may end. Blanks stay with what stands before them.
+func pieces(text string) []string {
+	var list []string
+	piece := ""
+	var before rune
+	inCode := false
+	for _, r := range text {
+		if r == '`' {
+			inCode = !inCode
+		}
+		breaks := before == ' ' && r != ' ' ||
+			!inCode && piece != "" && (isWide(before) || isWide(r)) && before != '`' && r != '`' && before != '*' && r != '*' ||
+			before == '`' && !inCode && isWide(r)
+		if breaks && (strings.ContainsRune(closing, r) || strings.ContainsRune(opening, before)) {
+			breaks = false
+		}
+		if breaks && piece != "" {
+			list = append(list, piece)
+			piece = ""
+		}
+		piece += string(r)
+		before = r
+	}
+	if piece != "" {
+		list = append(list, piece)
+	}
+	return list
+}

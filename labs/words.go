@@ -1,0 +1,50 @@
+package labs
+
+import (
+	"maps"
+	"slices"
+
+	"codeberg.org/minipod/minipod/internal/lang"
+)
+
+// Translate is what `minipod lab` itself says, in that language: the English format is the key. cli/lab_test.go finds each key in the code, and
+// each format of the code here.
+func Translate(language lang.Lang, format string) string {
+	if language == lang.Chinese {
+		if text, ok := chinese[format]; ok {
+			return text
+		}
+	}
+	return format
+}
+
+var chinese = map[string]string{
+	"%d steps":                        "共 %d 步",
+	"%d of %d steps":                  "已完成 %d/%d 步",
+	", started":                       "，进行中",
+	"not on this machine: %s":         "本机无法进行：缺少 %s",
+	"%2d min":                         "%2d 分钟",
+	"Start one: minipod lab start 01": "开始一个实验：minipod lab start 01",
+	" (the solution was shown)":       "（看过答案）",
+	" (you answered %s)":              "（你的回答：%s）",
+	"This machine lacks: %s":          "本机缺少：%s",
+	"The labs' image is in %s (%s). From now on they need no network.":   "实验镜像已存入 %s（%s）。从现在起，所有实验都不再需要网络。",
+	"Getting the labs' image, once…":                                     "正在获取实验镜像，只需这一次……",
+	"  (about %d minutes)":                                               "（约 %d 分钟）",
+	"You have done this lab. To do it again: minipod lab reset %s":       "这个实验你已经做完了。想重做：minipod lab reset %s",
+	"In each terminal that you use for this lab, type first:":            "做本实验用到的每个终端里，先输入：",
+	"Step %d of %d: %s":                                                  "第 %d 步（共 %d 步）：%s",
+	"This step can't be done here. Read it, and go on: minipod lab skip": "这一步在本机做不了。读一读内容，然后跳过：minipod lab skip",
+	"More help: minipod lab hint":                                        "需要更多提示：minipod lab hint",
+	"it was so before":                                                   "此前已观察到",
+	"; expected: %s":                                                     "；期望：%s",
+	"Step %d is done.":                                                   "第 %d 步完成。",
+	"The lab is done. End what runs in it: minipod lab reset":            "实验完成。收尾清理：minipod lab reset",
+	"More: minipod lab hint, once more":                                  "还不够？再来一次：minipod lab hint",
+	"The solution: minipod lab hint, once more":                          "想看答案，再来一次：minipod lab hint",
+	"Step %d is left out.":                                               "已跳过第 %d 步。",
+	"Nothing of lab %s is left: no process, mount, namespace, control group or file. Start it again: minipod lab start %s": "实验 %s 已清理干净：没有残留的进程、挂载、命名空间、控制组或文件。重新开始：minipod lab start %s",
+}
+
+// Translated are the sentences that there is a translation of.
+func Translated() []string { return slices.Sorted(maps.Keys(chinese)) }
