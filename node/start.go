@@ -37,6 +37,12 @@ type Anchor struct {
 // Alive tells whether the anchor is still there.
 func (a Anchor) Alive() bool { return linux.Alive(a.PID, a.Birth) }
 
+// dying tells whether it was killed a moment ago: a process gives up its memory first, and its namespaces some milliseconds later.
+func (a Anchor) dying() bool {
+	line, err := os.ReadFile("/proc/" + strconv.Itoa(a.PID) + "/cmdline")
+	return err != nil || len(line) == 0
+}
+
 // Open opens one of the anchor's namespaces: user or net. That its start time is the same afterwards proves that it was the anchor's.
 func (a Anchor) Open(kind string) (*os.File, error) {
 	f, err := os.Open("/proc/" + strconv.Itoa(a.PID) + "/ns/" + kind)
@@ -81,7 +87,12 @@ func findAnchor(dirs state.Dirs) (a Anchor, isNew bool, err error) {
 	file := path.Join(Folder(dirs), anchorName)
 	err = state.ReadJSON(file, &a)
 	if err == nil && a.Alive() {
-		return a, false, nil
+		if !a.dying() {
+			return a, false, nil
+		}
+		if err := linux.AwaitEnd(a.PID, a.Birth); err != nil {
+			return a, false, err
+		}
 	}
 	uids, gids, _, err := idmap.ForUser(os.Geteuid(), os.Getegid()) // of too few ids run has warned
 	if err != nil {
