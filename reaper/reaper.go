@@ -12,7 +12,9 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -51,6 +53,7 @@ func (r *Reaper) LeaveOrphans() { r.orphans = true }
 // Pause is the life of a PID 1 without a command: a pod's, which is there for others to live in. It reaps what they leave behind, until SIGTERM
 // or SIGINT.
 func Pause() {
+	haveThreads()
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
 	// What somebody inside may send in a fault's name: see Run.
@@ -75,6 +78,7 @@ func Pause() {
 // Run reaps everything and forwards signals until the process child ends, and returns its exit status: its own, or 128 and
 // the number of the signal that ended it.
 func (r *Reaper) Run(child int) (status int) {
+	haveThreads()
 	go func() {
 		_, realTime := linux.Forwardable()
 		signal.Notify(r.signals, realTime...)
@@ -117,4 +121,26 @@ func (r *Reaper) Run(child int) (status int) {
 			return ended.ExitStatus()
 		}
 	}
+}
+
+// spare is how many threads Go is to have beside those that it has now: as many as it came to have by itself, sooner or later, where nobody hindered it.
+// Each counts for the group's pids.max, so there are no more.
+const spare = 2
+
+// haveThreads has Go make its threads now. It keeps them, and makes another when it wants one more: whoever has used up pids.max by then, a
+// fork bomb, would crash us, and so end the container that the limit is there to save.
+func haveThreads() {
+	var there, ready sync.WaitGroup
+	there.Add(spare)
+	ready.Add(1)
+	for range spare {
+		go func() {
+			runtime.LockOSThread() // a thread of its own, until it is unlocked again
+			there.Done()
+			ready.Wait()
+			runtime.UnlockOSThread()
+		}()
+	}
+	there.Wait()
+	ready.Done()
 }
