@@ -53,7 +53,6 @@ func (r *Reaper) LeaveOrphans() { r.orphans = true }
 // Pause is the life of a PID 1 without a command: a pod's, which is there for others to live in. It reaps what they leave behind, until SIGTERM
 // or SIGINT.
 func Pause() {
-	haveThreads()
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
 	// What somebody inside may send in a fault's name: see Run.
@@ -78,7 +77,6 @@ func Pause() {
 // Run reaps everything and forwards signals until the process child ends, and returns its exit status: its own, or 128 and
 // the number of the signal that ended it.
 func (r *Reaper) Run(child int) (status int) {
-	haveThreads()
 	go func() {
 		_, realTime := linux.Forwardable()
 		signal.Notify(r.signals, realTime...)
@@ -127,9 +125,9 @@ func (r *Reaper) Run(child int) (status int) {
 // Each counts for the group's pids.max, so there are no more.
 const spare = 2
 
-// haveThreads has Go make its threads now. It keeps them, and makes another when it wants one more: whoever has used up pids.max by then, a
-// fork bomb, would crash us, and so end the container that the limit is there to save.
-func haveThreads() {
+// MakeThreads has Go make its threads now, for a PID 1 in a group with a pids.max. Go keeps them, and makes another when it wants one more: whoever
+// has used up the limit by then, a fork bomb, would crash us, and so end the container that it is there to save. They take 200 kB.
+func MakeThreads() {
 	var there, ready sync.WaitGroup
 	there.Add(spare)
 	ready.Add(1)

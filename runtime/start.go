@@ -203,6 +203,9 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 	if plan.Pause {
 		plan.Rootfs.Devices = []string{"null"}
 	}
+	if limits := cfg.Spec.Linux.Resources; limits != nil && limits.Pids != nil {
+		plan.Bounded = true
+	}
 	plan.Explain, plan.Step = cfg.Narrate != nil, cfg.Pause != nil
 	plan.Process.Seccomp = cfg.Seccomp
 	here := filepath.Join("containers", c.ID)

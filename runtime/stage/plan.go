@@ -23,6 +23,7 @@ type Plan struct {
 
 	Without []string // steps to leave out, of Optional
 
+	Bounded  bool // its group has a pids.max
 	Terminal bool
 	Explain  bool // send every step as it happens
 	Step     bool // and wait for the parent's word before each

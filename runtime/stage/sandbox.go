@@ -162,6 +162,9 @@ func (s *sandbox) run() (name string, err error) {
 	if err := s.settle(); err != nil {
 		return "exec", err
 	}
+	if s.plan.Bounded {
+		reaper.MakeThreads()
+	}
 	status := signals.Run(child.PID)
 	if len(rest) > 0 {
 		endRest(rest)
@@ -189,6 +192,9 @@ func (s *sandbox) pause() error {
 	}
 	if err := s.settle(); err != nil {
 		return err
+	}
+	if s.plan.Bounded {
+		reaper.MakeThreads()
 	}
 	reaper.Pause()
 	os.Exit(0)

@@ -18,6 +18,7 @@ func (p *Plan) fields(c *wire.Codec) {
 	wire.Int(c, &p.PIDNamespace)
 	c.Strings(&p.Without)
 	c.Bool(&p.HostPIDs)
+	c.Bool(&p.Bounded)
 	c.Bool(&p.Terminal)
 	c.Bool(&p.Explain)
 	c.Bool(&p.Step)
