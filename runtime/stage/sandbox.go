@@ -158,11 +158,11 @@ func (s *sandbox) run() (name string, err error) {
 	if err != nil {
 		return s.blame(payload, err)
 	}
-	rest := s.rest
+	rest, bounded := s.rest, s.plan.Bounded // settle lets go of the plan
 	if err := s.settle(); err != nil {
 		return "exec", err
 	}
-	if s.plan.Bounded {
+	if bounded {
 		reaper.MakeThreads()
 	}
 	status := signals.Run(child.PID)
@@ -190,10 +190,11 @@ func (s *sandbox) pause() error {
 			return err
 		}
 	}
+	bounded := s.plan.Bounded // settle lets go of the plan
 	if err := s.settle(); err != nil {
 		return err
 	}
-	if s.plan.Bounded {
+	if bounded {
 		reaper.MakeThreads()
 	}
 	reaper.Pause()
