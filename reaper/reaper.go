@@ -121,17 +121,17 @@ func (r *Reaper) Run(child int) (status int) {
 	}
 }
 
-// spare is how many threads Go is to have beside those that it has now: as many as it came to have by itself, sooner or later, where nobody hindered it.
+// threads is how many Go may want in Run beside those that it has for itself: the goroutines that are in the kernel, and one to run others.
 // Each counts for the group's pids.max, so there are no more.
-const spare = 2
+const threads = 5
 
-// MakeThreads has Go make its threads now, for a PID 1 in a group with a pids.max. Go keeps them, and makes another when it wants one more: whoever
+// MakeThreads has Go make its threads now, before there is a child, for a PID 1 in a group with a pids.max. Go keeps them, and makes another when it wants one more: whoever
 // has used up the limit by then, a fork bomb, would crash us, and so end the container that it is there to save. They take 200 kB.
 func MakeThreads() {
 	var there, ready sync.WaitGroup
-	there.Add(spare)
+	there.Add(threads)
 	ready.Add(1)
-	for range spare {
+	for range threads {
 		go func() {
 			runtime.LockOSThread() // a thread of its own, until it is unlocked again
 			there.Done()

@@ -140,6 +140,9 @@ func (s *sandbox) run() (name string, err error) {
 			return "exec", err
 		}
 	}
+	if s.plan.Bounded {
+		reaper.MakeThreads() // while nobody can have used up the limit: the command, let go, may be a fork bomb at once
+	}
 	child, err := linux.Fork(0, payload.program) // LAB: fork-command
 	if err != nil {
 		return "exec", err
@@ -158,12 +161,9 @@ func (s *sandbox) run() (name string, err error) {
 	if err != nil {
 		return s.blame(payload, err)
 	}
-	rest, bounded := s.rest, s.plan.Bounded // settle lets go of the plan
+	rest := s.rest
 	if err := s.settle(); err != nil {
 		return "exec", err
-	}
-	if bounded {
-		reaper.MakeThreads()
 	}
 	status := signals.Run(child.PID)
 	if len(rest) > 0 {
@@ -190,12 +190,8 @@ func (s *sandbox) pause() error {
 			return err
 		}
 	}
-	bounded := s.plan.Bounded // settle lets go of the plan
 	if err := s.settle(); err != nil {
 		return err
-	}
-	if bounded {
-		reaper.MakeThreads()
 	}
 	reaper.Pause()
 	os.Exit(0)
