@@ -96,13 +96,16 @@ func OpenUplink() (*os.File, error) {
 		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: everything()}); err != nil {
 			return err
 		}
-		return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)
+		return Forward()
 	}()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("set up %s: %w", TUN, err), tun.Close())
 	}
 	return tun, nil
 }
+
+// Forward has this thread's network namespace pass on packets that are not its own.
+func Forward() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }
 
 func everything() *net.IPNet { return &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)} }
 
