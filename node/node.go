@@ -69,6 +69,7 @@ type State struct {
 	MTU         int
 	Bridge      string
 	Uplink      string   // gvisor, pasta, redirect or none
+	Guarded     bool     // no pod speaks in another's name
 	Notices     []Notice `json:",omitempty"`
 	Attachments []Attached
 }

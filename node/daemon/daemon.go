@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -36,6 +38,7 @@ type daemon struct {
 	users, ns *os.File // U, and the network's namespace
 	subnet    netip.Prefix
 	bridge    int
+	guarded   bool   // nobody speaks in another's name; set before anybody is served
 	uplink    string // what leads out
 	listener  *linux.Socket
 
@@ -107,6 +110,11 @@ func (d *daemon) start() (err error) {
 	d.pool = network.NewPool(d.subnet)
 	if err := d.adopt(); err != nil {
 		return err
+	}
+	adopted := slices.Collect(maps.Values(d.attached))
+	d.guard(adopted)
+	for _, a := range adopted { // not before: who ends is not to be let in again
+		go d.watch(a)
 	}
 	if err := d.serveOutside(); err != nil {
 		return err

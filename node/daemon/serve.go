@@ -119,7 +119,7 @@ func (d *daemon) inspect() node.State {
 	defer d.mu.Unlock()
 	s := node.State{
 		PID: os.Getpid(), Anchor: d.anchor.PID, Version: d.version, Started: d.started, Subnet: d.subnet.String(),
-		Gateway: network.Gateway(d.subnet).String(), MTU: network.MTU, Bridge: network.Bridge, Uplink: d.uplink, Notices: d.notices,
+		Gateway: network.Gateway(d.subnet).String(), MTU: network.MTU, Bridge: network.Bridge, Uplink: d.uplink, Guarded: d.guarded, Notices: d.notices,
 		Attachments: []node.Attached{},
 	}
 	for _, a := range d.attached {
