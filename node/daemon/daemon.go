@@ -31,6 +31,7 @@ type daemon struct {
 	dirs    state.Dirs
 	config  *config.Config
 	anchor  node.Anchor
+	self    node.Self
 	version string
 	started time.Time
 	ctx     context.Context // of all that it does until it ends
@@ -88,6 +89,10 @@ func take() (birth node.Birth, control *linux.Socket, lock *state.Lock, err erro
 
 // start makes the network, or takes over the one that there is, and listens.
 func (d *daemon) start() (err error) {
+	d.self = node.Self{PID: os.Getpid(), Anchor: d.anchor}
+	if d.self.Birth, err = linux.StartTime(d.self.PID); err != nil {
+		return err
+	}
 	if d.config, err = config.Load(d.dirs); err != nil {
 		return err
 	}
@@ -227,6 +232,15 @@ func (d *daemon) obey() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	<-signals
+	for range 200 { // a cable that is being removed just now is no reason to leave the network behind
+		d.mu.Lock()
+		releasing := d.releasing
+		d.mu.Unlock()
+		if releasing == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	d.leave()
 	os.Exit(0)
 }

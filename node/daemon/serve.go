@@ -95,7 +95,7 @@ func (d *daemon) count(more int) {
 func (d *daemon) do(r *node.Request) (answer node.Reply, passed *os.File, err error) {
 	switch {
 	case r.Op == node.OpHello:
-		return node.Reply{Notices: d.untold()}, d.users, nil
+		return node.Reply{Self: &d.self, Notices: d.untold()}, d.users, nil
 	case r.Op == node.OpAttach && r.Attachment != nil:
 		lease, err := d.attach(*r.Attachment)
 		return node.Reply{Lease: lease}, nil, err

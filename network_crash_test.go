@@ -1,0 +1,128 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"codeberg.org/minipod/minipod/pod"
+)
+
+// killAll kills the processes with that command line, as whoever runs out of memory does.
+func killAll(t *testing.T, commandLine string) {
+	t.Helper()
+	pids := processes(t, commandLine)
+	if len(pids) != 1 {
+		t.Errorf("%s: there are %v", commandLine, pids)
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// dismiss has the node leave that nobody needs any more: it would wait some seconds.
+func dismiss(t *testing.T) {
+	t.Helper()
+	eventually(t, "no cable is left", 5*time.Second, func() bool { return len(veths(t)) == 0 })
+	for _, pid := range processes(t, "minipod node") {
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	eventually(t, "the node and the network have gone", 5*time.Second, func() bool {
+		return len(processes(t, "minipod node"))+len(processes(t, "minipod anchor")) == 0
+	})
+}
+
+// answers tells whether a web server answers.
+func answers(url, want string) bool {
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get(url)
+	if err != nil {
+		return false
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	return err == nil && string(text) == want
+}
+
+const serveHi = "mkdir /w; echo hi >/w/index.html; exec httpd -f -p 8080 -h /w"
+
+// Nobody runs a command after the node was killed: those who have a place in its network see to the next one. There is one, and what is published answers.
+func TestNetworkNodeKilled(t *testing.T) {
+	m := newNetworkMachine(t)
+	m.must("pull", "-q", busybox())
+	m.must("run", "-d", "--name", "web", "-p", "127.0.0.1::8080", busybox(), "sh", "-c", serveHi)
+	m.must("run", "-d", "--name", "other", alpine(), "sleep", "600")
+	web := m.pod("web-pod", pod.Spec{Containers: []pod.Container{shell("a", forever)}})
+	web.ready()
+	url := "http://" + strings.TrimSpace(m.must("port", "web", "8080"))
+	eventually(t, "it answers", 5*time.Second, func() bool { return answers(url, "hi\n") })
+	anchors := processes(t, "minipod anchor")
+	for range 2 {
+		before := processes(t, "minipod node")
+		killAll(t, "minipod node")
+		began := time.Now()
+		eventually(t, "it answers again", 5*time.Second, func() bool { return answers(url, "hi\n") })
+		t.Logf("after %s", time.Since(began))
+		if now := processes(t, "minipod node"); len(now) != 1 || now[0] == before[0] {
+			t.Errorf("the nodes are %v, and were %v", now, before)
+		}
+	}
+	if out := m.must("exec", "other", "ping", "-c", "1", "-w", "5", "web"); !strings.Contains(out, " 0% packet loss") {
+		t.Errorf("by name: %s", out)
+	}
+	if now := processes(t, "minipod anchor"); len(now) != 1 || now[0] != anchors[0] {
+		t.Errorf("the anchors are %v, and were %v", now, anchors)
+	}
+	m.podctl("delete", "web-pod", "0")
+	web.gone()
+	m.must("rm", "-f", "web", "other")
+	dismiss(t)
+}
+
+// With its owner the network is gone, for ever. What starts again anyway does so in the next one; the rest lives on, and does not say that it has an address.
+func TestNetworkLost(t *testing.T) {
+	m := newNetworkMachine(t)
+	m.must("pull", "-q", busybox())
+	m.must("run", "-d", "--name", "again", "--restart", "always", "-p", "127.0.0.1::8080", busybox(), "sh", "-c", serveHi)
+	m.must("run", "-d", "--name", "stays", alpine(), "sleep", "600")
+	p := m.pod("lost", pod.Spec{Containers: []pod.Container{shell("a", forever)}})
+	p.ready()
+	began := time.Now().Add(-time.Second)
+	killAll(t, "minipod anchor")
+	s := p.await("the pod has been rebuilt", func(s *pod.Status) bool { return s.ContainerStatuses[0].RestartCount == 1 && s.PodIP != "" && s.Phase == pod.Running })
+	p.event("NetworkNotReady", "network is not ready: the pods' network was lost")
+	p.event("SandboxChanged")
+	eventually(t, "what has a restart policy is there again", 10*time.Second, func() bool {
+		return strings.TrimSpace(m.must("inspect", "-f", "{{.RestartCount}} {{.State.Running}}", "again")) == "1 true"
+	})
+	url := "http://" + strings.TrimSpace(m.must("port", "again", "8080"))
+	eventually(t, "it answers", 5*time.Second, func() bool { return answers(url, "hi\n") })
+	if out := m.must("exec", "again", "ping", "-c", "1", "-w", "5", s.PodIP); !strings.Contains(out, " 0% packet loss") {
+		t.Errorf("to the pod: %s", out)
+	}
+	if got := m.must("inspect", "-f", "{{.RestartCount}} {{.State.Running}} {{.NetworkSettings.IPAddress}}", "stays"); got != "0 true \n" {
+		t.Errorf("the other: %q", got)
+	}
+	lost := m.must("events", "--since", began.Format(time.RFC3339), "--until", "0s", "--filter", "type=network", "--filter", "container="+strings.TrimSpace(m.must("inspect", "-f", "{{.Id}}", "stays")))
+	if strings.Count(lost, "network disconnect pod") != 1 {
+		t.Errorf("events: %s", lost)
+	}
+	m.must("restart", "-t", "0", "stays")
+	if out := m.must("exec", "stays", "ping", "-c", "1", "-w", "5", "again"); !strings.Contains(out, " 0% packet loss") {
+		t.Errorf("in the new network: %s", out)
+	}
+	if n := len(processes(t, "minipod anchor")); n != 1 {
+		t.Errorf("%d anchors", n)
+	}
+	m.podctl("delete", "lost", "0")
+	p.gone()
+	m.must("rm", "-f", "again", "stays")
+	dismiss(t)
+}
