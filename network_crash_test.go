@@ -2,7 +2,10 @@ package main
 
 import (
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,7 +99,9 @@ func TestNetworkLost(t *testing.T) {
 	p.ready()
 	began := time.Now().Add(-time.Second)
 	killAll(t, "minipod anchor")
-	s := p.await("the pod has been rebuilt", func(s *pod.Status) bool { return s.ContainerStatuses[0].RestartCount == 1 && s.PodIP != "" && s.Phase == pod.Running })
+	s := p.await("the pod has been rebuilt", func(s *pod.Status) bool {
+		return s.ContainerStatuses[0].RestartCount == 1 && s.PodIP != "" && s.Phase == pod.Running
+	})
 	p.event("NetworkNotReady", "network is not ready: the pods' network was lost")
 	p.event("SandboxChanged")
 	eventually(t, "what has a restart policy is there again", 10*time.Second, func() bool {
@@ -125,4 +130,35 @@ func TestNetworkLost(t *testing.T) {
 	p.gone()
 	m.must("rm", "-f", "again", "stays")
 	dismiss(t)
+}
+
+// Who removes minipod's folder wants nothing of it any more: what runs ends, and nobody makes the folder again.
+func TestFolderRemoved(t *testing.T) {
+	m := newNetworkMachine(t)
+	before := takeCensus(t)
+	m.must("run", "-d", "--name", "loner", "--network", "none", "--restart", "always", alpine(), "sleep", "600")
+	m.must("run", "-d", "--name", "connected", "--restart", "always", alpine(), "sleep", "600")
+	for name, host := range map[string]bool{"a": false, "b": true} {
+		m.podctl("create", m.podFile(name, pod.Spec{HostNetwork: host, Containers: []pod.Container{shell("c", forever)}}))
+		(&podTest{m, name}).ready()
+	}
+	folder := dataFolder(m.home)
+	_ = filepath.WalkDir(folder, func(dir string, d fs.DirEntry, _ error) error { // overlay's work folders
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(dir, 0o700)
+		}
+		return nil
+	})
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	// But for the node, which waits a little for others.
+	eventually(t, "who lived there has ended", 8*time.Second, func() bool {
+		return len(before.more(takeCensus(t))) <= len(processes(t, "minipod node"))+len(processes(t, "minipod anchor"))
+	})
+	dismiss(t)
+	if _, err := os.Lstat(folder); err == nil {
+		entries, _ := os.ReadDir(folder)
+		t.Errorf("somebody has made it again, and in it %v", entries)
+	}
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path"
 	"syscall"
 	"time"
 
@@ -19,6 +22,7 @@ const (
 	firstPause = 100 * time.Millisecond
 	longest    = 30 * time.Second
 	wellAfter  = 10 * time.Second // it is not dying
+	removing   = time.Second
 )
 
 // Keep sees to it that there is a node in l's network until ctx ends, which is no error. When one dies, each of those who keep a place in the network
@@ -43,6 +47,10 @@ func (l *Lease) Keep(ctx context.Context) error {
 			}
 			next, err := succeed(l.in, by.Anchor)
 			if errors.Is(err, ErrLost) {
+				if _, e := os.Stat(path.Join(Folder(l.in), anchorName)); errors.Is(e, fs.ErrNotExist) {
+					// Somebody is removing all of minipod's data, and comes to whom we keep the place for in a moment.
+					sleep(ctx, removing)
+				}
 				return err
 			}
 			if err == nil {
