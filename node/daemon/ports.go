@@ -120,7 +120,7 @@ func (d *daemon) releaseEnded(p node.Port) bool {
 func listen(p node.Port) (*socket, uint16, error) {
 	address := net.JoinHostPort(p.HostIP, strconv.Itoa(int(p.HostPort)))
 	if p.Protocol == "udp" {
-		c, err := net.ListenPacket("udp", address)
+		c, err := (&net.ListenConfig{Control: linux.TellDestinations}).ListenPacket(context.Background(), "udp", address)
 		if err != nil {
 			return nil, 0, err
 		}
