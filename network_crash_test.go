@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -161,4 +162,54 @@ func TestFolderRemoved(t *testing.T) {
 		entries, _ := os.ReadDir(folder)
 		t.Errorf("somebody has made it again, and in it %v", entries)
 	}
+}
+
+// A program behind a published port is told who calls, but for the host's own loopback: what is called from there is trusted by many.
+func TestPublishedClient(t *testing.T) {
+	m := newNetworkMachine(t)
+	m.must("run", "-d", "--name", "web", "-p", "8080", "-p", "8081", alpine(), "nc", "-lk", "-p", "8080", "-e", "sh", "-c", "netstat -tn | grep :8080.*ESTABLISHED")
+	published := func(port string) string {
+		_, number, _ := strings.Cut(strings.TrimSpace(strings.Split(m.must("port", "web", port), "\n")[0]), ":")
+		return number
+	}
+	port, refused := published("8080"), published("8081")
+	// sees returns what the program sees of a connection to host: its own end and the other.
+	sees := func(host, port string) (text string, local string) {
+		c, err := net.DialTimeout("tcp4", host+":"+port, time.Second)
+		if err != nil {
+			return "", ""
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		data, _ := io.ReadAll(c)
+		return string(data), c.LocalAddr().String()
+	}
+	eventually(t, "it answers", 5*time.Second, func() bool { text, _ := sees("127.0.0.1", port); return text != "" })
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mine string
+	for _, a := range addresses {
+		if ip, _, err := net.ParseCIDR(a.String()); err == nil && ip.To4() != nil && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() {
+			mine = ip.String()
+		}
+	}
+	if mine == "" {
+		t.Fatal("this machine has no address but the loopback's")
+	}
+	for range 3 {
+		if text, local := sees(mine, port); !strings.Contains(text, local+" ") {
+			t.Errorf("the client %s is seen as: %s", local, text)
+		}
+	}
+	if text, _ := sees("127.0.0.1", port); text == "" || strings.Contains(text, "127.0.0.1") {
+		t.Errorf("from the loopback interface: %s", text)
+	}
+	began := time.Now()
+	if text, _ := sees(mine, refused); text != "" || time.Since(began) > 3*time.Second {
+		t.Errorf("where nobody listens: %q, after %s", text, time.Since(began))
+	}
+	m.must("rm", "-f", "web")
+	dismiss(t)
 }

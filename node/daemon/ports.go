@@ -39,7 +39,7 @@ func (d *daemon) openPorts(a *attached) error {
 	if len(ports) == 0 {
 		return nil
 	}
-	inside, err := goInside(a.ns)
+	inside, err := goInside(a.ns, d.log)
 	if err != nil {
 		return err
 	}
