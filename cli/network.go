@@ -86,7 +86,7 @@ type nodeRecord struct {
 	Anchor  int
 	Version string
 	Uplink  string
-	Guarded bool // no pod speaks in another's name
+	Guarded bool          // no pod speaks in another's name
 	Notices []node.Notice `json:",omitempty"`
 }
 
