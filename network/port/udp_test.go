@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -156,6 +157,53 @@ func TestFlood(t *testing.T) {
 	if ask(t, young, "y") == "" {
 		t.Error("no answer for who came after the flood")
 	}
+}
+
+// TestFloodOfThousands: many more clients than there are places take no more sockets, goroutines and memory than those places do, and whoever
+// comes after is served, even where each of them was answered.
+func TestFloodOfThousands(t *testing.T) {
+	const clients, places = 4000, 256
+	addr := publishUDP(t, places)
+	files, goroutines, memory := usage(t)
+	for i := range clients {
+		c, err := net.Dial("udp4", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte([]string{"silence", "x"}[i%2])); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if i%100 == 0 {
+			if f, g, _ := usage(t); f > files+places+10 || g > goroutines+2*places {
+				t.Fatalf("after %d clients there are %d descriptors and %d goroutines; there were %d and %d", i, f, g, files, goroutines)
+			}
+		}
+	}
+	if _, _, m := usage(t); m > memory+16<<20 {
+		t.Errorf("%d bytes of memory, and there were %d", m, memory)
+	}
+	young, err := net.Dial("udp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer young.Close()
+	if ask(t, young, "y") == "" {
+		t.Error("no answer for who came after the flood")
+	}
+}
+
+// usage is what this process uses.
+func usage(t *testing.T) (files, goroutines int, memory uint64) {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return len(list), runtime.NumGoroutine(), m.HeapAlloc
 }
 
 // TestUDPAnswersFromWhereItWasAsked: a connected socket takes answers only from the address that it asked. Of what listens at all
