@@ -360,13 +360,13 @@ func (e *Engine) drain() {
 	}
 }
 
-// report writes the status down, where it says anything new. It is not synced: what a power cut could take ended with it.
+// report writes the status down, where it says anything new.
 func (e *Engine) report() error {
 	data, err := json.Marshal(e.w.Status)
 	if err != nil || bytes.Equal(data, e.written) {
 		return err
 	}
-	if err := put(podDir(e.birth.Dirs, e.birth.UID), statusFile, data); err != nil {
+	if err := (reserve{podDir(e.birth.Dirs, e.birth.UID)}).put(statusFile, data); err != nil {
 		return err
 	}
 	e.written = data
