@@ -36,15 +36,14 @@ func (l *Lease) Keep(ctx context.Context) error {
 		if err := by.await(ctx); err != nil {
 			return err
 		}
-		for again := false; ctx.Err() == nil; again = true {
-			switch {
-			case !again && time.Since(began) >= wellAfter:
-				pause = 0
-			case !sleep(ctx, pause):
+		if time.Since(began) >= wellAfter {
+			pause = 0
+		}
+		for {
+			if !sleep(ctx, pause) {
 				return nil
-			default:
-				pause = min(max(2*pause, firstPause), longest)
 			}
+			pause = min(max(2*pause, firstPause), longest)
 			next, err := succeed(l.in, by.Anchor)
 			if errors.Is(err, ErrLost) {
 				if _, e := os.Stat(path.Join(Folder(l.in), anchorName)); errors.Is(e, fs.ErrNotExist) {
@@ -58,13 +57,14 @@ func (l *Lease) Keep(ctx context.Context) error {
 				break
 			}
 		}
-		if ctx.Err() != nil {
-			return nil
-		}
 	}
 }
 
+// sleep tells whether ctx goes on after the pause.
 func sleep(ctx context.Context, pause time.Duration) bool {
+	if ctx.Err() != nil {
+		return false
+	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

@@ -111,8 +111,10 @@ func NewClientSocket(client [4]byte, port uint16, mark int) (*os.File, error) {
 	if err == nil {
 		err = conn.Control(func(fd uintptr) {
 			for _, o := range [][3]int{
-				{unix.SOL_IP, unix.IP_TRANSPARENT, 1}, {unix.SOL_SOCKET, unix.SO_MARK, mark},
-				{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}, {unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1},
+				{unix.SOL_IP, unix.IP_TRANSPARENT, 1},
+				{unix.SOL_SOCKET, unix.SO_MARK, mark},
+				{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+				{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1},
 			} {
 				if failed = unix.SetsockoptInt(int(fd), o[0], o[1], o[2]); failed != nil {
 					return
