@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"codeberg.org/minipod/minipod/kube/event"
 	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/pod/volume"
@@ -173,6 +174,9 @@ func (h *podHost) host(c *runtime.Container, b *runtime.Bundle) (*hosted, error)
 	started := make(chan error, 1)
 	s.supervisor = &supervisor.Supervisor{
 		Container: c, Bundle: b, Events: h.events, Flatten: h.run(nil).flatten, Started: func() { s.begun = c.Record; started <- nil }, MakeGroup: h.makeGroup,
+		Lost: func(why error) {
+			h.recorder.Tell(event.Warning, "NetworkNotReady", "", "network is not ready: %v", why)
+		},
 	}
 	if err := s.supervisor.Listen(); err != nil {
 		return nil, errors.Join(err, finish(h.dirs, h.uids, h.gids, c, false, false))

@@ -125,6 +125,36 @@ func NewSocket(udp bool) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "socket"), nil
 }
 
+// NewClientSocket makes a TCP socket in this thread's network namespace that connects in the name of a client elsewhere (IP_TRANSPARENT, ip(7)), with a
+// mark by which the answers find back. CAP_NET_ADMIN there is needed. Port 0: the client's port is not kept.
+func NewClientSocket(client [4]byte, port uint16, mark int) (*os.File, error) {
+	s, err := NewSocket(false)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.SyscallConn()
+	var failed error
+	if err == nil {
+		err = conn.Control(func(fd uintptr) {
+			for _, o := range [][3]int{
+				{unix.SOL_IP, unix.IP_TRANSPARENT, 1},
+				{unix.SOL_SOCKET, unix.SO_MARK, mark},
+				{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+				{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1},
+			} {
+				if failed = unix.SetsockoptInt(int(fd), o[0], o[1], o[2]); failed != nil {
+					return
+				}
+			}
+			failed = unix.Bind(int(fd), &unix.SockaddrInet4{Addr: client, Port: int(port)})
+		})
+	}
+	if err = errors.Join(err, failed); err != nil {
+		return nil, errors.Join(fmt.Errorf("make a socket in a client's name: %w", err), s.Close())
+	}
+	return s, nil
+}
+
 // ConnectSocket connects a socket of NewSocket's, and waits until it is; SetWriteDeadline says how long.
 func ConnectSocket(socket *os.File, address [4]byte, port uint16) error {
 	conn, err := socket.SyscallConn()

@@ -243,8 +243,11 @@ func (d *daemon) pass(ctx context.Context, a *attached, inside *insider, s *sock
 	to := netip.AddrPortFrom(a.address, p.ContainerPort)
 	o := port.Options{
 		PacketConn: s.datagram, Log: func(err error) { d.log(fmt.Errorf("%s: %w", a.Name, err)) },
-		Dial: func(ctx context.Context, protocol string, _ netip.AddrPort) (net.Conn, error) {
-			return inside.dial(ctx, protocol, to)
+		Dial: func(ctx context.Context, protocol string, client netip.AddrPort) (net.Conn, error) {
+			if d.subnet.Contains(client.Addr()) { // on the host that is no pod's
+				client = netip.AddrPort{}
+			}
+			return inside.dial(ctx, protocol, to, client)
 		},
 	}
 	if s.stream != nil { // else it would be an interface that holds nil, and is not nil
