@@ -33,7 +33,7 @@ func volumeFields() []Field {
 		{Type: "EmptyDirVolumeSource", Name: "medium", Support: Done, Note: "Memory"},
 		{Type: "EmptyDirVolumeSource", Name: "medium", Value: "HugePages*", Support: Refused, Note: "huge pages are not handed out"},
 		{Type: "EmptyDirVolumeSource", Name: "sizeLimit", Support: Done},
-		{Type: "EmptyDirVolumeSource", Name: "mode", Support: Refused, Note: "it is 0777: change it in an init container"},
+		{Type: "EmptyDirVolumeSource", Name: "mode", Support: Done},
 		{Type: "SecretVolumeSource", Name: "secretName", Support: Done},
 		{Type: "SecretVolumeSource", Name: "items", Support: Done},
 		{Type: "SecretVolumeSource", Name: "defaultMode", Support: Done},
