@@ -284,14 +284,15 @@ type Capabilities struct {
 
 // A Volume is a folder of the pod's: one of its sources.
 type Volume struct {
-	Name                  string     `json:"name"`
-	EmptyDir              *EmptyDir  `json:"emptyDir,omitempty"`
-	HostPath              *HostPath  `json:"hostPath,omitempty"`
-	ConfigMap             *Files     `json:"configMap,omitempty"`
-	Secret                *Secret    `json:"secret,omitempty"`
-	DownwardAPI           *Downward  `json:"downwardAPI,omitempty"`
-	Projected             *Projected `json:"projected,omitempty"`
-	PersistentVolumeClaim *Claim     `json:"persistentVolumeClaim,omitempty"`
+	Name                  string       `json:"name"`
+	EmptyDir              *EmptyDir    `json:"emptyDir,omitempty"`
+	HostPath              *HostPath    `json:"hostPath,omitempty"`
+	ConfigMap             *Files       `json:"configMap,omitempty"`
+	Secret                *Secret      `json:"secret,omitempty"`
+	DownwardAPI           *Downward    `json:"downwardAPI,omitempty"`
+	Projected             *Projected   `json:"projected,omitempty"`
+	PersistentVolumeClaim *Claim       `json:"persistentVolumeClaim,omitempty"`
+	Image                 *ImageVolume `json:"image,omitempty"`
 }
 
 // An EmptyDir begins empty and ends with the pod.

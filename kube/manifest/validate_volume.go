@@ -63,6 +63,11 @@ func (c *checker) volume(p *field.Path, v *v1.VolumeSource) {
 		if medium := v.EmptyDir.Medium; !strings.HasPrefix(string(medium), "HugePages") && medium != "" { // a kubelet finds this out
 			oneOf(c, p.Child("emptyDir", "medium"), medium, v1.StorageMediumMemory)
 		}
+	case v.Image != nil:
+		if v.Image.Reference == "" {
+			c.required(p.Child("image", "reference"), "")
+		}
+		oneOf(c, p.Child("image", "pullPolicy"), v.Image.PullPolicy, v1.PullAlways, v1.PullIfNotPresent, v1.PullNever)
 	case v.HostPath != nil:
 		c.hostPath(p.Child("hostPath"), v.HostPath)
 	case v.Secret != nil:

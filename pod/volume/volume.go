@@ -34,6 +34,7 @@ type Volume struct {
 	Memory   bool
 	ReadOnly bool
 	Claim    string // the name of the named volume that it is
+	Image    bool   // an image's files: nothing is made in there, and nothing of it is run
 }
 
 // An Error is a volume that could not be set up. It reads as the kubelet's event does.
@@ -173,6 +174,8 @@ func (m *Maker) make(v *pod.Volume, sandbox string) (one Volume, grouped bool, e
 	switch {
 	case inMemory(v):
 		return Volume{Dir: insideDir(v.Name), Memory: true, ReadOnly: v.EmptyDir == nil}, false, nil
+	case v.Image != nil: // the runtime has made it before
+		return Volume{Dir: path.Join(m.Dir, v.Name), ReadOnly: true, Image: true}, false, nil
 	case v.HostPath != nil:
 		return Volume{Dir: v.HostPath.Path}, false, checkHostPath(v.HostPath)
 	case v.PersistentVolumeClaim != nil:
