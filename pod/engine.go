@@ -170,9 +170,7 @@ func (e *Engine) begin() error {
 			l.Again = true
 		}
 	}
-	if last.StartTime.IsZero() {
-		e.Events.Tell(event.Normal, "Scheduled", "", "Successfully assigned %s/%s to %s", e.pod.Metadata.Namespace, e.pod.Metadata.Name, e.Events.Source.Host)
-	}
+	e.scheduled()
 	return nil
 }
 
@@ -206,7 +204,10 @@ func (e *Engine) reload() error {
 	if err != nil {
 		return err
 	}
-	e.pod = &s.Pod
+	waited := e.pod != nil && len(e.pod.Spec.SchedulingGates) > 0
+	if e.pod = &s.Pod; waited {
+		e.scheduled()
+	}
 	return nil
 }
 

@@ -36,12 +36,15 @@ type podSandbox struct {
 }
 
 // StartSandbox makes the sandbox and returns when its PID 1 is there, and in the network.
-func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.Sandbox, error) {
+func (h *podHost) StartSandbox(ctx context.Context, p *pod.Pod, attempt int) (pod.Sandbox, error) {
 	if err := state.WriteFile(h.attemptFile(), fmt.Append(nil, attempt+1), 0o600); err != nil {
 		return nil, err
 	}
 	maker := h.maker(p)
 	if err := maker.Check(); err != nil {
+		return nil, failure(pod.FailedMount, err)
+	}
+	if err := h.imageVolumes(ctx, p); err != nil {
 		return nil, failure(pod.FailedMount, err)
 	}
 	hostname, err := hostnameOf(p)
