@@ -87,14 +87,14 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func until(ts *testscript.TestScript, neg bool, args []string) {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := ts.Exec(args[0], args[1:]...)
 		if (err == nil) != neg {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("not within ten seconds: %s (%v)", strings.Join(args, " "), err)
+			ts.Fatalf("not within a minute: %s (%v)", strings.Join(args, " "), err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -46,7 +46,7 @@ func (m *machine) going(args ...string) *going {
 // until reads lines up to the one that matches, and returns what its groups are.
 func (g *going) until(pattern string) []string {
 	g.t.Helper()
-	want, late := regexp.MustCompile(pattern), time.After(30*time.Second)
+	want, late := regexp.MustCompile(pattern), time.After(2*time.Minute)
 	var seen []string
 	for {
 		select {

@@ -38,7 +38,7 @@ func (m *machine) containers() []runtime.Record {
 
 // racer is what a race's command prints and how it ends, within half a minute.
 func (m *machine) racer(args ...string) (status int, output string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "minipod", args...)
 	cmd.Env, cmd.WaitDelay = m.env, time.Second
@@ -179,7 +179,7 @@ func (m *machine) race(pair [2][]string, id string, said map[string]int) {
 
 // inconsistent says what is not so of what ps tells of the container, or "".
 func (m *machine) inconsistent(t *testing.T, id string) (problem string) {
-	for range 100 { // a supervisor needs a moment after it has let go
+	for range 1000 { // a supervisor needs a moment after it has let go
 		if problem = m.look(t, id); problem == "" {
 			return ""
 		}
@@ -287,7 +287,7 @@ func TestStorm(t *testing.T) {
 	}
 	all.Wait()
 	for name, who := range killed { // the kernel takes a moment
-		for range 100 {
+		for range 1000 {
 			if who != "supervisor" || !m.held(name) {
 				break
 			}

@@ -55,7 +55,7 @@ func veths(t *testing.T) (names []string) {
 
 func eventually(t *testing.T, what string, wait time.Duration, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(wait); !holds(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * wait); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", wait, what)
 		}

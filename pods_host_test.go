@@ -232,7 +232,7 @@ func strays(t *testing.T) (n int) {
 
 func awaitThat(t *testing.T, what string, enough func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !enough(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !enough(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within ten seconds: %s", what)
 		}

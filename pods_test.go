@@ -150,7 +150,7 @@ func (p *podTest) status() *pod.Status {
 // await waits until the status is as enough wants it.
 func (p *podTest) await(what string, enough func(*pod.Status) bool) *pod.Status {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Minute)
 	defer cancel()
 	var last *pod.Status
 	err := pod.Wait(ctx, p.dirs(), p.stored().Metadata.UID, func(_ *pod.Stored, s *pod.Status) (bool, error) {
@@ -187,7 +187,7 @@ func (p *podTest) gone() {
 	if errors.Is(err, pod.ErrNotFound) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	err = pod.Wait(ctx, p.dirs(), s.Metadata.UID, func(*pod.Stored, *pod.Status) (bool, error) { return false, nil })
 	if !errors.Is(err, pod.ErrNotFound) {
@@ -450,7 +450,7 @@ func TestPodSupervisorKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.kill(keeper.PID)
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for linux.Alive(record.PID, record.Birth) && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}

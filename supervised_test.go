@@ -180,11 +180,13 @@ func TestHostileCallers(t *testing.T) {
 		callers = append(callers, conn)
 	}
 	time.Sleep(500 * time.Millisecond) // the output has filled whatever there is
-	m.must("exec", "loud", "true")
 	began := time.Now()
+	m.must("exec", "loud", "true")
+	command := time.Since(began) // on this machine
+	began = time.Now()
 	m.must("stop", "loud")
-	if took := time.Since(began); took > 10*time.Second { // a second for the command, five for who does not read
-		t.Errorf("stop took %v", took)
+	if took := time.Since(began); took > 10*time.Second+20*command { // a second for the command, five for who does not read
+		t.Errorf("stop took %v, and an exec %v", took, command)
 	}
 	for _, conn := range callers {
 		conn.Close()
@@ -271,7 +273,7 @@ func TestManyExecs(t *testing.T) {
 		m.racer("exec", "-u", "ghost", "box", "true")
 	}
 	now := 0
-	for range 100 {
+	for range 1000 {
 		if now = files(); now <= were {
 			break
 		}
@@ -329,7 +331,7 @@ sed 's/ *$//' /proc/self/limits; cat /proc/self/oom_score_adj; umask; env | grep
 			continue
 		}
 		var own string
-		for range 200 {
+		for range 2000 {
 			if _, own, _ = m.run("exec", name, "cat", "/dev/shm/look"); strings.HasSuffix(own, "whole\n") {
 				break
 			}
@@ -384,7 +386,7 @@ func TestExecIsUnreachable(t *testing.T) {
 			}
 			return string(text)
 		}
-		for began := time.Now(); time.Since(began) < 15*time.Second && strings.Count(said(), "refused") < 5; {
+		for began := time.Now(); time.Since(began) < 2*time.Minute && strings.Count(said(), "refused") < 5; {
 			m.must("exec", "box", "true")
 			m.racer("exec", "box", "nosuch")
 		}

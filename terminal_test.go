@@ -58,7 +58,7 @@ func (s *screen) write(text string) {
 func (s *screen) expect(pattern string) {
 	s.t.Helper()
 	re := regexp.MustCompile(pattern)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		s.mu.Lock()
 		where := re.FindIndex(s.text[s.seen:])
 		if where != nil {
@@ -95,7 +95,7 @@ func ended(t *testing.T, cmd *exec.Cmd) int {
 	go func() { _ = cmd.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		_ = cmd.Process.Kill()
 		t.Fatal("minipod does not end")
 	}

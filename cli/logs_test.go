@@ -91,7 +91,7 @@ func (s *shared) Write(p []byte) (int, error) {
 
 func (s *shared) until(t *testing.T, part string) string {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		got := s.b.String()
 		s.mu.Unlock()

@@ -168,7 +168,7 @@ func TestFollow(t *testing.T) {
 		if err := l.Append(Volume("create", "last", "")); err != nil {
 			t.Fatal(err)
 		}
-		for timeout := time.After(10 * time.Second); ; {
+		for timeout := time.After(time.Minute); ; {
 			select {
 			case id := <-seen:
 				if id == "last" {

@@ -115,7 +115,7 @@ func (r *reader) end(t *testing.T) {
 // until waits for the output to be that.
 func (r *reader) until(t *testing.T, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		r.mu.Lock()
 		got := r.out.String()
 		r.mu.Unlock()

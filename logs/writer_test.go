@@ -92,7 +92,7 @@ func texts(t *testing.T, name string) []string {
 // until waits for the log to hold so many records.
 func (c *command) until(records int) {
 	c.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		data, err := os.ReadFile(c.name)
 		if err != nil {
 			c.Fatal(err)

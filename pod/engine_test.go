@@ -179,7 +179,7 @@ func (e *engineTest) run() {
 
 func (e *engineTest) await(what string, enough func(*Status) bool) {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(e.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
 	defer cancel()
 	var last Status
 	err := Wait(ctx, e.dirs, e.p.Metadata.UID, func(_ *Stored, s *Status) (bool, error) { last = *s; return enough(s), nil })
@@ -205,7 +205,7 @@ func (e *engineTest) delete(grace int64) {
 		if err != nil {
 			e.t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		e.t.Fatalf("it never ends: %q", e.f.did)
 	}
 	if _, err := os.Stat(e.p.Dir()); err == nil {

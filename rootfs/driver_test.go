@@ -212,7 +212,7 @@ func TestFuse(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("fuse-overlayfs outlives its mount")
 		_ = server.Kill()
 	}

@@ -425,7 +425,7 @@ func TestSharerParentKilled(t *testing.T) {
 		}
 		var family []int
 		least := map[bool]int{true: 5, false: 2}[step == "running"] // supervisor, sandbox, command and two that sleep
-		for range 200 {
+		for range 3000 {
 			family = slices.DeleteFunc(descendants(t), func(pid int) bool { return slices.Contains(others, pid) })
 			if len(family) >= least {
 				break

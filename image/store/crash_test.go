@@ -44,12 +44,17 @@ func TestMain(m *testing.M) {
 // has a name has all its blobs and layers.
 func TestCrash(t *testing.T) {
 	s := newStore(t)
-	deadline := time.Now().Add(5 * time.Second)
+	length, least := 5*time.Second, 20
 	if testing.Short() {
-		deadline = time.Now().Add(time.Second)
+		length, least = time.Second, 5
 	}
 	kills, seen := 0, 0
-	for time.Now().Before(deadline) {
+	// How long it takes until there is an image depends on the machine, most of it for three processes to start: the first round waits for
+	// one, and the others end at any moment up to twice that time.
+	var first time.Duration
+	began := time.Now()
+	for round := 0; round < least || time.Since(began) < length; round++ {
+		started := time.Now()
 		var children []*exec.Cmd
 		for _, role := range []string{"pull", "pull", "remove"} {
 			child := exec.Command(os.Args[0])
@@ -60,7 +65,14 @@ func TestCrash(t *testing.T) {
 			}
 			children = append(children, child)
 		}
-		time.Sleep(time.Duration(20+rand.IntN(150)) * time.Millisecond)
+		if first == 0 {
+			for time.Since(started) < time.Minute && checkStore(t, s) == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			first = time.Since(started)
+		} else {
+			time.Sleep(time.Duration(rand.Int64N(int64(max(2*first, 170*time.Millisecond)))))
+		}
 		for _, child := range children {
 			child.Process.Kill()
 			if err := child.Wait(); err == nil || child.ProcessState.Exited() {

@@ -159,7 +159,7 @@ func (f *follower) want(t *testing.T, want ...string) {
 			if got != line {
 				t.Fatalf("followed %q, want %q", got, line)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("waiting for %q", line)
 		}
 	}

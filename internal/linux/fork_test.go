@@ -266,7 +266,7 @@ func TestGuard(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait()
-		for range 200 {
+		for range 3000 {
 			if now, err = unix.IoctlGetTermios(int(slave.Fd()), unix.TCGETS); err != nil || *now == *before {
 				break
 			}

@@ -47,7 +47,7 @@ func wire(tb testing.TB, o Options) (pod *os.File) {
 			if err != nil {
 				tb.Error("Serve:", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			tb.Fatal("Serve does not end")
 		}
 		pod.Close()

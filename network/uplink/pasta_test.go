@@ -78,7 +78,7 @@ exec sleep 60
 	done := make(chan error, 1)
 	go func() { done <- Pasta(ctx, namespaces(t, os.Getpid())) }()
 	var text []byte
-	for deadline := time.Now().Add(10 * time.Second); text == nil; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); text == nil; time.Sleep(10 * time.Millisecond) {
 		text, _ = os.ReadFile(out)
 		if time.Now().After(deadline) {
 			t.Fatal("it was never started")
@@ -134,7 +134,7 @@ func TestPasta(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Pasta(ctx, o) }()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		devices, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(holder.Process.Pid), "net/dev"))
 		if err != nil {
 			t.Fatal(err)

@@ -48,7 +48,7 @@ func pod(t *testing.T, n *namespace) (dial func(address string) (net.Conn, error
 	t.Cleanup(func() { s.Close(); s.RemoveNIC(1); s.Wait() })
 	return func(address string) (net.Conn, error) {
 		a := netip.MustParseAddrPort(address)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		return gonet.DialContextTCP(ctx, s, tcpip.FullAddress{NIC: 1, Addr: tcpip.AddrFrom4(a.Addr().As4()), Port: a.Port()}, ipv4.ProtocolNumber)
 	}
@@ -102,7 +102,7 @@ func TestRedirect(t *testing.T) {
 	for _, address := range []string{"192.0.2.1:1", fmt.Sprintf("10.88.0.5:%s", port)} {
 		c, err := dial(address)
 		if err == nil {
-			c.SetReadDeadline(time.Now().Add(5 * time.Second))
+			c.SetReadDeadline(time.Now().Add(time.Minute))
 			_, err = c.Read(make([]byte, 1))
 			c.Close()
 		}

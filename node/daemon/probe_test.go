@@ -108,7 +108,7 @@ func TestProbeGRPC(t *testing.T) {
 		"none":  {false, "gRPC status 5"},
 		"other": {false, "does not implement the grpc health protocol"},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		got := probeGRPC(ctx, plain, address, service)
 		cancel()
 		if got.OK != want.ok || !strings.Contains(got.Message, want.message) {

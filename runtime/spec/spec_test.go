@@ -143,15 +143,27 @@ func TestEnvironmentOfAStrangeImage(t *testing.T) {
 	}
 }
 
-// An image's list of variables is as long as it likes: a second is plenty for what a person waits for.
+// An image's list of variables is as long as it likes: what a person waits for grows as it does, and not with its square. How long that is
+// depends on the machine.
 func TestEnvironmentOfAHugeImage(t *testing.T) {
-	list := make([]string, 200_000)
+	const times = 32
+	list := make([]string, times*6_000)
 	for i := range list {
 		list[i] = "V" + strconv.Itoa(i) + "=x"
 	}
-	began := time.Now()
-	if got := environment("box", false, list, list); len(got) != len(list)+2 || time.Since(began) > 5*time.Second {
-		t.Errorf("%d variables after %v", len(got), time.Since(began))
+	merge := func(list []string) time.Duration {
+		best := time.Hour
+		for range 3 { // of which other work on this machine may disturb two
+			began := time.Now()
+			if got := environment("box", false, list, list); len(got) != len(list)+2 {
+				t.Fatalf("%d variables of %d", len(got), len(list))
+			}
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	if short, long := merge(list[:len(list)/times]), merge(list); long > 8*times*short { // the map grows out of the processor's caches
+		t.Errorf("%v, and %v for %d times as many", short, long, times)
 	}
 }
 

@@ -62,7 +62,7 @@ func TestAnchor(t *testing.T) {
 		}
 	}
 	var open []string
-	for range 500 { // it answers before it closes the socket
+	for range 5000 { // it answers before it closes the socket
 		if open = openFiles(stays.PID); len(open) == 0 {
 			break
 		}
@@ -110,7 +110,7 @@ func openFiles(pid int) (names []string) {
 
 func gone(t *testing.T, a *Anchored) {
 	t.Helper()
-	for range 500 {
+	for range 3000 {
 		if !linux.Alive(a.PID, a.Birth) {
 			return
 		}

@@ -177,7 +177,7 @@ func TestBrokenChild(t *testing.T) {
 		go func() { result <- p.Start(Options{Plan: &Plan{}}) }()
 		talk(child)
 		child.control.Close()
-		if err := <-result; err == nil || time.Since(began) > 5*time.Second {
+		if err := <-result; err == nil || time.Since(began) > time.Minute {
 			t.Errorf("%s: %v after %v", name, err, time.Since(began))
 		}
 		if err := syscall.Kill(p.PID, 0); !errors.Is(err, syscall.ESRCH) {
