@@ -36,7 +36,10 @@ type Lab struct {
 	Roles    map[string]string // who plays a role unless the learner says otherwise: container:NAME, sandbox:NAME, supervisor:NAME, pod:POD/CONTAINER, or "" for nobody
 	Steps    []Step
 	Wrong    []Wrong
-	Texts    map[lang.Lang]*Text
+
+	Invariants []Invariant // what holds as long as nothing is broken; the earlier ones explain the later
+
+	Texts map[lang.Lang]*Text
 
 	Files fs.FS // files/, or nil
 }
@@ -70,6 +73,12 @@ type Check struct {
 type Diagnosis struct {
 	When Check
 	Hint string
+}
+
+// An Invariant is a few checks under a name.
+type Invariant struct {
+	Name   string
+	Checks []Check
 }
 
 // A Wrong is a mistake that learners make: what is typed instead in a step, and the hint that it must get.
