@@ -73,7 +73,6 @@ func kinds() map[string]kind {
 		"net.route":    {"of! is!", netRoute},
 		"net.address":  {"of! is!", netAddress},
 		"net.loopback": {"of!", netLoopback},
-		"ipc.queue":    {"id! is!", ipcQueue},
 		"event.order":  {"order!", eventOrder},
 		"http":         {"url! status body", httpGet},
 		"answer":       {"name! want", answered},

@@ -188,34 +188,6 @@ func (k kernel) addresses(p Process) ([]string, error) {
 	return list, nil
 }
 
-// ipcQueue tells whether our own ipc namespace, the host's, has a System V message queue with that number: is: yes or no.
-func ipcQueue(j *Judge, a Args) Verdict {
-	const table = "/proc/sysvipc/msg" // of the ipc namespace of who opens it
-	id := j.value(a.one("id"))
-	if _, err := strconv.ParseUint(id, 10, 32); err != nil {
-		return verdict(false, Evidence{"lab answer", id, "the number of a queue"})
-	}
-	text, err := j.kernel().read(table)
-	if err != nil {
-		return *unreadable(err)
-	}
-	there, n := false, -1
-	for line := range strings.Lines(text) { // key msqid perms …, below a heading
-		n++
-		f := strings.Fields(line)
-		there = there || len(f) > 1 && f[1] == id
-	}
-	got := fmt.Sprintf("%d queues, msqid %s among them", n, id)
-	want := "msqid " + id
-	if !there {
-		got = fmt.Sprintf("%d queues, none with msqid %s", n, id)
-	}
-	if a.one("is") == "no" {
-		want = "no msqid " + id
-	}
-	return verdict(there == (a.one("is") != "no"), Evidence{table, got, want})
-}
-
 // eventOrder passes where these things happened in this order, whatever else did in between: "die box exitCode=137".
 func eventOrder(j *Judge, a Args) Verdict {
 	events, err := j.World.Events()

@@ -48,7 +48,6 @@ func machineOf() fstest.MapFS {
 	file("/proc/30/net/route", "Iface\tDestination\n")
 	file("/proc/21/net/fib_trie", "Main:\n  +-- 0.0.0.0/1 2 0 2\n           |-- 10.88.0.3\n              /32 host LOCAL\n        |-- 127.0.0.1\n           /32 host LOCAL\n           |-- 10.88.0.0\n              /16 link UNICAST\n")
 	file("/proc/30/net/fib_trie", "")
-	file("/proc/sysvipc/msg", "       key      msqid perms      cbytes\n         0          7   644           0\n")
 	file("/proc/30/net/tcp", "  sl  local_address rem_address   st\n")
 	m["proc/21/root"] = &fstest.MapFile{Mode: fs.ModeDir, Sys: &syscall.Stat_t{Dev: 50, Ino: 1}}
 	m["proc/30/root"] = &fstest.MapFile{Mode: fs.ModeDir, Sys: &syscall.Stat_t{Dev: 60, Ino: 1}}
@@ -117,7 +116,7 @@ func pretendJudge() *Judge {
 			{"uts", []Check{{Kind: "ns.same", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"uts"}}}}},
 		}},
 		Answers: map[string]Answer{
-			"mine": {Text: "30", Process: Process{30, 1030}}, "dead": {Text: "30", Process: Process{30, 1}}, "word": {Text: "Hello"}, "queue": {Text: "7"}, "culprit": {Text: "ipc"},
+			"mine": {Text: "30", Process: Process{30, 1030}}, "dead": {Text: "30", Process: Process{30, 1}}, "word": {Text: "Hello"}, "note": {Text: "/note"}, "bad": {Text: "note"}, "culprit": {Text: "ipc"},
 		},
 		Passed: map[string]map[string]Snapshot{"before": {
 			"web":  {Process{21, 1021}, map[string]uint64{"net": 203, "ipc": 1}},
@@ -201,6 +200,9 @@ func TestProbes(t *testing.T) {
 		{"fs.content", "of=web path=/note want=hello", Pass, "/proc/21/root/note"},
 		{"fs.content", "of=web path=/note want=bye", Fail, "bye"},
 		{"fs.content", "of=web path=/none want=bye", Fail, "no such file"},
+		{"fs.content", "of=web path=answer:note want=hello", Pass, "/proc/21/root/note"},
+		{"fs.content", "of=web path=answer:bad want=hello", Fail, "a path from /"},
+		{"fs.content", "of=web path=answer:none want=hello", Fail, "no answer yet"},
 		{"fs.owner", "path=containers/c/upper/etc/passwd is=me", Pass, "owner 1000"},
 		{"fs.owner", "path=theirs is=me", Fail, "owner 100999"},
 		{"fs.owner", "path=theirs is=other", Pass, "owner 100999"},
@@ -220,11 +222,6 @@ func TestProbes(t *testing.T) {
 		{"net.address", "of=web is=127.0.0.1", Fail, "among them"},
 		{"net.loopback", "of=web", Pass, "10.88.0.3 127.0.0.1"},
 		{"net.loopback", "of=side", Fail, "no local address"},
-		{"ipc.queue", "id=answer:queue is=yes", Pass, "1 queues, msqid 7 among them"},
-		{"ipc.queue", "id=answer:queue is=no", Fail, "no msqid 7"},
-		{"ipc.queue", "id=8 is=no", Pass, "none with msqid 8"},
-		{"ipc.queue", "id=8 is=yes", Fail, "none with msqid 8"},
-		{"ipc.queue", "id=answer:none is=no", Fail, "no answer yet"},
 		{"invariant.holds", "name=net", Pass, "/proc/21/stat"},
 		{"invariant.holds", "name=ipc", Fail, "ipc:[304]"},
 		{"invariant.holds", "name=answer:none", Fail, "one of net, ipc, uts"},
