@@ -217,14 +217,22 @@ func (s *Step) hints() []string {
 	return keys
 }
 
-// Find returns the lab that somebody means by its id, with or without a leading zero, or by its name.
-func Find(labs []*Lab, id string) (*Lab, error) {
+// Find reads the lab that somebody means by its id, with or without a leading zero, or by its name. It reads no other: all of them take 20 ms.
+func Find(content fs.FS, id string) (*Lab, error) {
+	folders, err := fs.ReadDir(content, ".")
+	if err != nil {
+		return nil, fmt.Errorf("read the labs: %w", err)
+	}
 	var known []string
-	for _, l := range labs {
-		if id == l.ID || id == strings.TrimLeft(l.ID, "0") || id == l.Name || id == l.ID+"-"+l.Name {
-			return l, nil
+	for _, folder := range folders {
+		number, name, ok := strings.Cut(folder.Name(), "-")
+		if !ok {
+			continue
 		}
-		known = append(known, l.Name)
+		if id == number || id == strings.TrimLeft(number, "0") || id == name || id == folder.Name() {
+			return load(content, folder.Name())
+		}
+		known = append(known, name)
 	}
 	advice := "see which there are: minipod lab list"
 	if near := nearest.Name(id, known); near != "" {

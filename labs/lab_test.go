@@ -84,16 +84,12 @@ func TestBroken(t *testing.T) {
 }
 
 func TestFindLab(t *testing.T) {
-	all, err := labs.Load(labs.Content())
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, id := range []string{"07", "7", "pod-by-hand", "07-pod-by-hand"} {
-		if l, err := labs.Find(all, id); err != nil || l.ID != "07" {
+		if l, err := labs.Find(labs.Content(), id); err != nil || l.ID != "07" {
 			t.Errorf("%s: %v %v", id, l, err)
 		}
 	}
-	if _, err := labs.Find(all, "pod-by-hnad"); err == nil || !strings.Contains(hint.Of(err), "pod-by-hand") {
+	if _, err := labs.Find(labs.Content(), "pod-by-hnad"); err == nil || !strings.Contains(hint.Of(err), "pod-by-hand") {
 		t.Errorf("%v (hint: %s)", err, hint.Of(err))
 	}
 }
