@@ -47,4 +47,4 @@ minipod run -d --name pause --network none $loopback alpine sleep 1019 >/dev/nul
 member app 2019
 member side 3019
 sleep 0.5
-echo "A Pod of pause, app and side runs. Something is wrong with it."
+echo pause app side
