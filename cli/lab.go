@@ -59,7 +59,6 @@ type course struct {
 	language lang.Lang
 	style    labs.Style
 	home     labs.Home
-	labs     []*labs.Lab
 }
 
 func (a *app) course(c *urfave.Context) (*course, error) {
@@ -77,10 +76,7 @@ func (a *app) course(c *urfave.Context) (*course, error) {
 			k.style.Width = min(int(size.Columns), 100)
 		}
 	}
-	if k.home, err = labs.FindHome(os.Getenv); err != nil {
-		return nil, err
-	}
-	k.labs, err = labs.Load(labs.Content())
+	k.home, err = labs.FindHome(os.Getenv)
 	return k, err
 }
 
@@ -104,7 +100,7 @@ func (k *course) current() (*labs.Lab, *labs.LabRecord, error) {
 	if progress.Current == "" {
 		return nil, nil, hint.Wrap(errors.New("no lab is started"), "start one: minipod lab start 01 (minipod lab list shows all)")
 	}
-	lab, err := labs.Find(k.labs, progress.Current)
+	lab, err := labs.Find(labs.Content(), progress.Current)
 	return lab, progress.Lab(progress.Current), err
 }
 
@@ -138,9 +134,13 @@ func (k *course) list(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	all, err := labs.Load(labs.Content())
+	if err != nil {
+		return err
+	}
 	machine := k.machine(c.Context)
 	var rows []labRow
-	for _, l := range k.labs {
+	for _, l := range all {
 		row := labRow{ID: l.ID, Title: l.Title(k.language), Minutes: l.Minutes, Steps: len(l.Steps), Current: progress.Current == l.ID}
 		if r := progress.Labs[l.ID]; r != nil {
 			row.Done = !r.Done.IsZero()

@@ -15,7 +15,7 @@ import (
 
 // start makes the lab's world where there is none, and shows where the learner is.
 func (k *course) start(c *urfave.Context) error {
-	lab, err := labs.Find(k.labs, c.Args().First())
+	lab, err := labs.Find(labs.Content(), c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -341,7 +341,7 @@ func (k *course) reset(c *urfave.Context) error {
 	if id == "" {
 		return errors.New("no lab is started")
 	}
-	lab, err := labs.Find(k.labs, id)
+	lab, err := labs.Find(labs.Content(), id)
 	if err != nil {
 		return err
 	}

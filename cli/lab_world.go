@@ -19,6 +19,7 @@ import (
 	"codeberg.org/minipod/minipod/doctor"
 	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/labs"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/stage"
@@ -88,6 +89,12 @@ func (w world) RootOf(p labs.Process) (dev, inode uint64, err error) {
 		defer files[i].Close()
 	}
 	return stage.RootOf(files[0], files[1])
+}
+
+// OwnerOf asks the namespace itself.
+func (w world) OwnerOf(p labs.Process, kind string) (inode uint64, err error) {
+	inode, _, err = linux.NamespaceOwner(fmt.Sprintf("/proc/%d/ns/%s", p.PID, kind))
+	return inode, err
 }
 
 // A machine is what doctor found out about it.

@@ -146,6 +146,17 @@ func (d *decoder) lab(n *yaml.Node, lab *Lab) {
 			}
 			lab.Steps = append(lab.Steps, s)
 		}),
+		"invariants": func(n *yaml.Node) {
+			if n.Kind != yaml.MappingNode {
+				d.fail(n, "invariants is no mapping", "write NAME: and its checks below")
+				return
+			}
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				one := Invariant{Name: n.Content[i].Value}
+				d.each(one.Name, func(n *yaml.Node) { one.Checks = append(one.Checks, d.check(n, "hint")) })(n.Content[i+1])
+				lab.Invariants = append(lab.Invariants, one)
+			}
+		},
 		"wrong": d.each("wrong", func(n *yaml.Node) {
 			var w Wrong
 			d.mapping(n, "a mistake", fields{"step": d.text(&w.Step), "type": d.commands(&w.Type), "hint": d.text(&w.Hint)})
@@ -274,21 +285,31 @@ func (d *decoder) whole(lab *Lab) {
 			asked[s.Ask.Name] = true
 		}
 	}
+	var checks []Check
+	for _, i := range lab.Invariants {
+		checks = append(checks, i.Checks...)
+	}
 	for _, s := range lab.Steps {
-		checks := slices.Clone(s.Checks)
+		checks = append(checks, s.Checks...)
 		for _, diagnosis := range s.Diagnose {
 			checks = append(checks, diagnosis.When)
 		}
-		for _, c := range checks {
-			for _, key := range []string{"of", "with", "is"} {
-				for _, role := range c.Args[key] {
-					if _, ok := lab.Roles[role]; !ok && role != Host && !asked[role] && kinds()[c.Kind].roles(c.Kind, key) {
-						d.failAt(c.line, fmt.Sprintf("nobody plays the role %q", role), "add it to roles:, ask for it, or use "+Host)
-					}
+	}
+	for _, c := range checks {
+		for _, key := range []string{"of", "with", "is"} {
+			for _, role := range c.Args[key] {
+				if _, ok := lab.Roles[role]; !ok && role != Host && !asked[role] && kinds()[c.Kind].roles(c.Kind, key) {
+					d.failAt(c.line, fmt.Sprintf("nobody plays the role %q", role), "add it to roles:, ask for it, or use "+Host)
 				}
 			}
-			if name := c.Args.one("name"); c.Kind == "answer" && name != "" && !asked[name] {
-				d.failAt(c.line, fmt.Sprintf("no step asks for %q", name), "add ask: to a step")
+		}
+		name := c.Args.one("name")
+		if c.Kind == "answer" && name != "" && !asked[name] {
+			d.failAt(c.line, fmt.Sprintf("no step asks for %q", name), "add ask: to a step")
+		}
+		if answer, ok := strings.CutPrefix(name, "answer:"); strings.HasPrefix(c.Kind, "invariant.") {
+			if one, _ := lab.invariant(name); ok && !asked[answer] || !ok && one == nil {
+				d.failAt(c.line, fmt.Sprintf("there is no invariant %q", name), "add it to invariants:, or use answer:NAME")
 			}
 		}
 	}

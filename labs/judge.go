@@ -60,6 +60,9 @@ type World interface {
 	Container(name string) (Container, error)        // by its name, or of a pod as pod:POD/CONTAINER; fs.ErrNotExist where there is none
 	Events() ([]Event, error)                        // the oldest first
 	RootOf(p Process) (dev, inode uint64, err error) // of p's mount namespace: what setns(2) would make the root of who enters it
+
+	// OwnerOf is the user namespace that p's namespace of that kind belongs to: who has a capability there has it over p's. 0 is one above ours.
+	OwnerOf(p Process, kind string) (inode uint64, err error)
 }
 
 // A Snapshot is which process played a role when a step was passed, and in which namespaces.

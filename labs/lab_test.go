@@ -49,6 +49,8 @@ func TestBroken(t *testing.T) {
 		{"selector", "container:box", "pgrep:box", `lab.yaml:2: "pgrep:box" selects no process`, "use container:NAME"},
 		{"mode", "- id: run\n", "- id: run\n    mode: sometimes\n", `unknown mode "sometimes"`, "use level"},
 		{"requires", "roles:", "requires: [luck]\nroles:", `"luck"`, "name a check of minipod doctor"},
+		{"invariant", "proc.alive: {of: box}", "invariant.holds: {name: net}", `there is no invariant "net"`, "add it to invariants:"},
+		{"invariant's role", "steps:", "invariants:\n  net:\n    - proc.alive: {of: bux}\nsteps:", `lab.yaml:5: nobody plays the role "bux"`, "add it to roles:"},
 		{"twice", "    checks:", "    id: again\n    checks:", `a step has two of "id"`, "leave one"},
 		{"no checks", "    checks:\n      - proc.alive: {of: box}\n        hint: no-box\n", "", "can't fail", "add one"},
 		{"mistake's step", "{step: run,", "{step: ran,", `step "ran", which is none`, "name a step"},
@@ -82,16 +84,12 @@ func TestBroken(t *testing.T) {
 }
 
 func TestFindLab(t *testing.T) {
-	all, err := labs.Load(labs.Content())
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, id := range []string{"07", "7", "pod-by-hand", "07-pod-by-hand"} {
-		if l, err := labs.Find(all, id); err != nil || l.ID != "07" {
+		if l, err := labs.Find(labs.Content(), id); err != nil || l.ID != "07" {
 			t.Errorf("%s: %v %v", id, l, err)
 		}
 	}
-	if _, err := labs.Find(all, "pod-by-hnad"); err == nil || !strings.Contains(hint.Of(err), "pod-by-hand") {
+	if _, err := labs.Find(labs.Content(), "pod-by-hnad"); err == nil || !strings.Contains(hint.Of(err), "pod-by-hand") {
 		t.Errorf("%v (hint: %s)", err, hint.Of(err))
 	}
 }

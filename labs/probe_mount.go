@@ -133,13 +133,17 @@ func (j *Judge) compareFiles(a Args, same bool) Verdict {
 	})
 }
 
-// fsContent compares a file that a process sees, without the line's end.
+// fsContent compares a file that a process sees, without the line's end. Its path may be what the learner answered.
 func fsContent(j *Judge, a Args) Verdict {
 	p, refused := j.process(a.one("of"))
 	if refused != nil {
 		return *refused
 	}
-	name := p.file("root" + a.one("path"))
+	at := j.value(a.one("path"))
+	if !path.IsAbs(at) {
+		return verdict(false, Evidence{"lab answer", at, "a path from /"})
+	}
+	name := p.file(path.Join("root", path.Clean(at)))
 	got, err := j.kernel().read(name)
 	if errors.Is(err, fs.ErrNotExist) && j.kernel().alive(p) {
 		return verdict(false, Evidence{name, "no such file", "the file"})

@@ -69,6 +69,36 @@ func nsOnly(j *Judge, a Args) Verdict {
 	return verdict(slices.Equal(differ, want), Evidence{p.file("ns/*"), fmt.Sprintf("other than %s's: %s", a.one("with"), got), strings.Join(a["types"], " ")})
 }
 
+// nsOwner tells whose a namespace is. Capabilities count in a user namespace, and over what was made in it: root in a container has none over
+// a network of the host's (user_namespaces(7), Interaction of user namespaces and other types of namespaces).
+func nsOwner(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	own, err := j.kernel().namespace(p, "user")
+	if err != nil {
+		return *unreadable(err)
+	}
+	want := map[bool]string{true: own.text("user") + ", its own", false: "another than " + own.text("user") + ", its own"}[a.one("is") == "own"]
+	v := Verdict{Status: Pass}
+	for _, kind := range a["types"] {
+		owner, err := j.World.OwnerOf(p, kind)
+		if err != nil {
+			return *unreadable(err)
+		}
+		got := fmt.Sprintf("belongs to user:[%d]", owner)
+		if owner == 0 {
+			got = "belongs to a user namespace above yours"
+		}
+		if (owner == own.ino) != (a.one("is") == "own") {
+			v.Status = Fail
+		}
+		v.Evidence = append(v.Evidence, Evidence{p.file("ns/" + kind), got, want})
+	}
+	return v
+}
+
 // nsKept passes where the role's namespaces are those that it had when the step `since` was passed, whichever process plays it now.
 func nsKept(j *Judge, a Args) Verdict {
 	before, refused := j.before(a)

@@ -136,29 +136,56 @@ func netRoute(j *Judge, a Args) Verdict {
 	return verdict((got != "no default route") == (want != "none"), Evidence{p.file("net/route"), got, want})
 }
 
-// netAddress tells whether an address belongs to the network of the role: /proc/PID/net/fib_trie has each of them above "host LOCAL".
+// netAddress tells whether an address belongs to the network of the role.
 func netAddress(j *Judge, a Args) Verdict {
 	p, refused := j.process(a.one("of"))
 	if refused != nil {
 		return *refused
 	}
-	text, err := j.kernel().read(p.file("net/fib_trie"))
+	addresses, err := j.kernel().addresses(p)
 	if err != nil {
 		return *unreadable(err)
 	}
-	var addresses []string
+	addresses = slices.DeleteFunc(addresses, func(address string) bool { return strings.HasPrefix(address, "127.") })
+	want := j.value(a.one("is"))
+	return verdict(slices.Contains(addresses, want), Evidence{p.file("net/fib_trie"), fmt.Sprintf("%d addresses beside 127.*", len(addresses)), want + " among them"})
+}
+
+// netLoopback tells whether lo is up in the network of the role: only then the kernel has 127.0.0.1 there.
+func netLoopback(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	addresses, err := j.kernel().addresses(p)
+	if err != nil {
+		return *unreadable(err)
+	}
+	got := "no local address"
+	if len(addresses) > 0 {
+		got = strings.Join(addresses, " ")
+	}
+	return verdict(slices.Contains(addresses, "127.0.0.1"), Evidence{p.file("net/fib_trie"), got, "127.0.0.1, which is there where lo is up"})
+}
+
+// addresses are those of a process's network: /proc/PID/net/fib_trie has each of them above "host LOCAL".
+func (k kernel) addresses(p Process) ([]string, error) {
+	text, err := k.read(p.file("net/fib_trie"))
+	if err != nil {
+		return nil, err
+	}
+	var list []string
 	last := ""
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if address, ok := strings.CutPrefix(line, "|-- "); ok {
 			last = address
 		}
-		if strings.HasSuffix(line, "host LOCAL") && !strings.HasPrefix(last, "127.") && !slices.Contains(addresses, last) {
-			addresses = append(addresses, last)
+		if strings.HasSuffix(line, "host LOCAL") && !slices.Contains(list, last) {
+			list = append(list, last)
 		}
 	}
-	want := j.value(a.one("is"))
-	return verdict(slices.Contains(addresses, want), Evidence{p.file("net/fib_trie"), fmt.Sprintf("%d addresses beside 127.*", len(addresses)), want + " among them"})
+	return list, nil
 }
 
 // eventOrder passes where these things happened in this order, whatever else did in between: "die box exitCode=137".

@@ -47,6 +47,7 @@ func machineOf() fstest.MapFS {
 	file("/proc/21/net/route", "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\neth0\t00000000\t0100580A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n")
 	file("/proc/30/net/route", "Iface\tDestination\n")
 	file("/proc/21/net/fib_trie", "Main:\n  +-- 0.0.0.0/1 2 0 2\n           |-- 10.88.0.3\n              /32 host LOCAL\n        |-- 127.0.0.1\n           /32 host LOCAL\n           |-- 10.88.0.0\n              /16 link UNICAST\n")
+	file("/proc/30/net/fib_trie", "")
 	file("/proc/30/net/tcp", "  sl  local_address rem_address   st\n")
 	m["proc/21/root"] = &fstest.MapFile{Mode: fs.ModeDir, Sys: &syscall.Stat_t{Dev: 50, Ino: 1}}
 	m["proc/30/root"] = &fstest.MapFile{Mode: fs.ModeDir, Sys: &syscall.Stat_t{Dev: 60, Ino: 1}}
@@ -91,12 +92,31 @@ func (pretendWorld) RootOf(p Process) (dev, inode uint64, err error) {
 	return 50, 1, nil
 }
 
+func (pretendWorld) OwnerOf(p Process, kind string) (inode uint64, err error) {
+	switch {
+	case kind == "uts":
+		return 0, nil
+	case kind == "cgroup":
+		return 0, &fs.PathError{Op: "open", Path: p.file("ns/cgroup"), Err: syscall.EACCES}
+	case p.PID == 30 && kind == "net":
+		return 200, nil
+	}
+	return map[int]uint64{21: 200, 30: 300}[p.PID], nil
+}
+
 func pretendJudge() *Judge {
 	return &Judge{
 		Files: machineOf(), World: pretendWorld{}, UID: 1000, Self: 10,
-		Lab: &Lab{Roles: map[string]string{"web": "container:web", "pid1": "sandbox:web", "side": "container:side", "gone": "container:gone", "reused": "container:reused", "nobody": ""}},
+		Lab: &Lab{Roles: map[string]string{"web": "container:web", "pid1": "sandbox:web", "side": "container:side", "gone": "container:gone", "reused": "container:reused", "nobody": ""}, Invariants: []Invariant{
+			{"net", []Check{
+				{Kind: "proc.alive", Args: Args{"of": {"web"}}},
+				{Kind: "ns.same", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"net"}}},
+			}},
+			{"ipc", []Check{{Kind: "ns.same", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"ipc"}}}}},
+			{"uts", []Check{{Kind: "ns.same", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"uts"}}}}},
+		}},
 		Answers: map[string]Answer{
-			"mine": {Text: "30", Process: Process{30, 1030}}, "dead": {Text: "30", Process: Process{30, 1}}, "word": {Text: "Hello"},
+			"mine": {Text: "30", Process: Process{30, 1030}}, "dead": {Text: "30", Process: Process{30, 1}}, "word": {Text: "Hello"}, "note": {Text: "/note"}, "bad": {Text: "note"}, "culprit": {Text: "ipc"},
 		},
 		Passed: map[string]map[string]Snapshot{"before": {
 			"web":  {Process{21, 1021}, map[string]uint64{"net": 203, "ipc": 1}},
@@ -151,6 +171,11 @@ func TestProbes(t *testing.T) {
 		{"ns.only", "of=side with=web types=uts", Fail, "uts"},
 		{"ns.kept", "of=web since=before types=net", Pass, "as PID 21 had it"},
 		{"ns.kept", "of=web since=before types=ipc", Fail, "ipc:[204]"},
+		{"ns.owner", "of=web types=net,ipc is=own", Pass, "belongs to user:[200]"},
+		{"ns.owner", "of=side types=net is=other", Pass, "another than user:[300]"},
+		{"ns.owner", "of=side types=ipc,net is=own", Fail, "belongs to user:[200]"},
+		{"ns.owner", "of=side types=uts is=other", Pass, "above yours"},
+		{"ns.owner", "of=side types=cgroup is=other", Unknown, "permission denied"},
 		{"mount.has", "of=web at=/ type=overlay options=lowerdir,upperdir not=ro", Pass, "overlay"},
 		{"mount.has", "of=web at=/nowhere", Fail, "nothing at /nowhere"},
 		{"mount.has", "of=web at=/ not=rw", Fail, "not rw"},
@@ -175,6 +200,9 @@ func TestProbes(t *testing.T) {
 		{"fs.content", "of=web path=/note want=hello", Pass, "/proc/21/root/note"},
 		{"fs.content", "of=web path=/note want=bye", Fail, "bye"},
 		{"fs.content", "of=web path=/none want=bye", Fail, "no such file"},
+		{"fs.content", "of=web path=answer:note want=hello", Pass, "/proc/21/root/note"},
+		{"fs.content", "of=web path=answer:bad want=hello", Fail, "a path from /"},
+		{"fs.content", "of=web path=answer:none want=hello", Fail, "no answer yet"},
 		{"fs.owner", "path=containers/c/upper/etc/passwd is=me", Pass, "owner 1000"},
 		{"fs.owner", "path=theirs is=me", Fail, "owner 100999"},
 		{"fs.owner", "path=theirs is=other", Pass, "owner 100999"},
@@ -192,6 +220,15 @@ func TestProbes(t *testing.T) {
 		{"net.address", "of=web is=10.88.0.3", Pass, "1 addresses"},
 		{"net.address", "of=web is=10.88.0.0", Fail, "10.88.0.0 among them"},
 		{"net.address", "of=web is=127.0.0.1", Fail, "among them"},
+		{"net.loopback", "of=web", Pass, "10.88.0.3 127.0.0.1"},
+		{"net.loopback", "of=side", Fail, "no local address"},
+		{"invariant.holds", "name=net", Pass, "/proc/21/stat"},
+		{"invariant.holds", "name=ipc", Fail, "ipc:[304]"},
+		{"invariant.holds", "name=answer:none", Fail, "one of net, ipc, uts"},
+		{"invariant.broken", "name=answer:culprit", Pass, "ipc:[304]"},
+		{"invariant.broken", "name=net", Fail, "as it has to be"},
+		{"invariant.broken", "name=uts", Fail, "what brought that about"},
+		{"invariant.broken", "name=answer:none", Fail, "one of net, ipc, uts"},
 		{"event.order", "order=start web;die web exitCode=137", Pass, "all"},
 		{"event.order", "order=start web;start pod:x/app", Pass, "all"},
 		{"event.order", "order=start pod:x/side", Fail, "none of it"},

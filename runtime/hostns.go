@@ -46,7 +46,7 @@ func WithoutTracers(set caps.Set, named []string) (caps.Set, error) {
 				"leave it out: a process of one's own may be traced without it, and the host's may not with it")
 		}
 	}
-	return set &^ hostTracers, nil
+	return set &^ hostTracers, nil // LAB: host-pids
 }
 
 // checkHostPIDs is the last to look: whatever made the plan, it must hold.

@@ -210,7 +210,7 @@ func (o *Options) namespaces() []specs.LinuxNamespace {
 			hosts = append(hosts, one.kind)
 		}
 	}
-	return Namespaces(hosts...)
+	return Namespaces(hosts...) // LAB: host-namespaces
 }
 
 func mappings(m idmap.Map) []specs.LinuxIDMapping {

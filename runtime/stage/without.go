@@ -12,7 +12,7 @@ const (
 // Optional are the steps that a lesson may leave out (--without), to show what each is for: a container without one still starts, and no wall
 // between it and the host is lower than the user namespace and the user's own rights make it. Steps that are not here are needed for what follows.
 func Optional() []string {
-	return []string{
+	return []string{ // LAB: optional-steps
 		"private-mounts", pivotRoot, "mask", "hostname", "loopback", "limits", "bound-capabilities", "capabilities", "no-new-privs", "seccomp", Reaping, Shm,
 	}
 }
