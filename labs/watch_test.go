@@ -256,8 +256,10 @@ func unsharedPod(t *testing.T, l *learner) (web, side string) {
 // podmanPod makes a pod with podman.
 func podmanPod(t *testing.T, l *learner) (web, side string) {
 	t.Helper()
+	run, err := os.MkdirTemp("/tmp", "mp") // podman takes no runroot of more than 50 characters
+	must(t, err)
 	podman := func(args ...string) (string, error) {
-		cmd := exec.Command("podman", append([]string{"--root", filepath.Join(l.home, "podman"), "--runroot", filepath.Join(l.home, "run"), "--cgroup-manager", "cgroupfs"}, args...)...)
+		cmd := exec.Command("podman", append([]string{"--root", filepath.Join(l.home, "podman"), "--runroot", run, "--cgroup-manager", "cgroupfs", "--events-backend", "none"}, args...)...)
 		cmd.Env = l.env
 		out, err := cmd.CombinedOutput()
 		return strings.TrimSpace(string(out)), err
@@ -267,7 +269,8 @@ func podmanPod(t *testing.T, l *learner) (web, side string) {
 	}
 	t.Cleanup(func() {
 		_, _ = podman("pod", "rm", "-f", "-t", "0", "-a")
-		_, _ = podman("unshare", "rm", "-rf", filepath.Join(l.home, "podman"), filepath.Join(l.home, "run"))
+		_, _ = podman("unshare", "rm", "-rf", filepath.Join(l.home, "podman"), run)
+		os.RemoveAll(run)
 	})
 	loaded, err := podman("load", "-q", "-i", l.image)
 	if err != nil {
