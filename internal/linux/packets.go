@@ -57,7 +57,10 @@ func Unread(fd uintptr) (n int, err error) {
 		return n, err
 	}
 	var one [1]byte
-	err = restarted(func() (err error) { n, _, err = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT); return err })
+	err = restarted(func() (err error) {
+		n, _, err = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return err
+	})
 	if n == 0 && err == nil {
 		err = io.EOF
 	}
