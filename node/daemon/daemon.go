@@ -19,6 +19,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network"
+	"codeberg.org/minipod/minipod/network/port"
 	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/state"
 )
@@ -42,6 +43,7 @@ type daemon struct {
 	guarded   bool   // nobody speaks in another's name; set before anybody is served
 	uplink    string // what leads out
 	listener  *linux.Socket
+	room      *port.Room // of all published ports
 
 	logging sync.Mutex
 	logged  int // bytes
@@ -91,6 +93,9 @@ func take() (birth node.Birth, control *linux.Socket, lock *state.Lock, err erro
 func (d *daemon) start() (err error) {
 	d.self = node.Self{PID: os.Getpid(), Anchor: d.anchor}
 	if d.self.Birth, err = linux.StartTime(d.self.PID); err != nil {
+		return err
+	}
+	if d.room, err = roomForPorts(); err != nil {
 		return err
 	}
 	if d.config, err = config.Load(d.dirs); err != nil {
