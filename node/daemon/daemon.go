@@ -43,7 +43,8 @@ type daemon struct {
 	guarded   bool   // nobody speaks in another's name; set before anybody is served
 	uplink    string // what leads out
 	listener  *linux.Socket
-	room      *port.Room // of all published ports
+	room      *port.Room      // of all published ports
+	gone      chan netip.Addr // tells a way out that is ours whose connections are to end; others take nothing out of it
 
 	logging sync.Mutex
 	logged  int // bytes
@@ -66,6 +67,7 @@ func Main(version string) (status int) {
 	}
 	d := &daemon{
 		dirs: birth.Dirs, anchor: birth.Anchor, version: version, started: time.Now(), ctx: context.Background(), attached: map[string]*attached{},
+		gone: make(chan netip.Addr, maxGone),
 	}
 	if err := d.start(); err != nil {
 		_ = node.Send(control, node.Failed(err))

@@ -134,7 +134,7 @@ func (d *daemon) servePasta() error {
 
 // outside is what both of ours carry: everything but what is the network's own.
 func (d *daemon) outside() uplink.Options {
-	return uplink.Options{MTU: network.MTU, Refuse: []netip.Prefix{d.subnet}}
+	return uplink.Options{MTU: network.MTU, Refuse: []netip.Prefix{d.subnet}, Gone: d.gone}
 }
 
 // serveNames answers the pods' questions for names, at the gateway's address.
