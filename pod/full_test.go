@@ -3,6 +3,7 @@ package pod
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,6 +81,17 @@ func TestStatusOnFullDisk(t *testing.T) {
 			t.Errorf("one that is too long: %v", err)
 		}
 		check(59)
+		away := filepath.Join(dir, "away")
+		if err := os.Rename(r.second(), away); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.put(statusFile, text(19)); !isFull(err) || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("without a reserve: %v", err)
+		}
+		check(59)
+		if err := os.Rename(away, r.second()); err != nil {
+			t.Fatal(err)
+		}
 		if err := errors.Join(f.Close(), os.Remove(f.Name()), r.put(statusFile, text(7))); err != nil {
 			t.Fatal(err)
 		}

@@ -48,12 +48,15 @@ func (r reserve) put(name string, data []byte) error {
 	if err == nil {
 		r.fill()
 	}
-	if !isFull(err) || len(data) > reserved {
+	if !isFull(err) {
+		return err
+	}
+	_ = os.Remove(path.Join(r.dir, "."+name)) // what there is of it
+	if len(data) > reserved {
 		return err
 	}
 	text := append(bytes.Clone(data), bytes.Repeat([]byte{' '}, reserved-len(data))...) // for JSON that is nothing, and the file keeps its room
 	target := path.Join(r.dir, name)
-	_ = os.Remove(path.Join(r.dir, "."+name)) // what there is of it
 	e := overwrite(r.first(), text)
 	switch {
 	case e == nil:
@@ -62,6 +65,9 @@ func (r reserve) put(name string, data []byte) error {
 		if e = overwrite(r.second(), text); e == nil {
 			return linux.Exchange(r.second(), target)
 		}
+	}
+	if errors.Is(e, fs.ErrNotExist) { // there is no reserve: who hears of ErrNotExist takes it for the end of the folder
+		return err
 	}
 	return errors.Join(err, e)
 }

@@ -76,13 +76,16 @@ func (h *podHost) imageVolume(ctx context.Context, v *pod.ImageVolume, dir strin
 	return h.unfold(ctx, layers, dir)
 }
 
-// unfold merges the layers into a folder. What is left of one that was interrupted goes with the pod's folder.
+// unfold merges the layers into a folder. One that was not finished does not stay: it may be what fills the disk, and the next try would need as much
+// again.
 func (h *podHost) unfold(ctx context.Context, layers []string, dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return err
+	part := filepath.Join(filepath.Dir(dir), ".part-"+filepath.Base(dir)) // nobody else makes this pod's
+	if _, err := os.Lstat(part); err == nil {                             // of a supervisor that was killed
+		if err := h.removeInside(part); err != nil {
+			return err
+		}
 	}
-	part, err := os.MkdirTemp(filepath.Dir(dir), ".part-")
-	if err != nil {
+	if err := os.MkdirAll(part, 0o700); err != nil {
 		return err
 	}
 	args := []string{FlattenVerb, part}
@@ -93,8 +96,11 @@ func (h *podHost) unfold(ctx context.Context, layers []string, dir string) error
 	if err == nil && status != 0 {
 		err = errors.New(text)
 	}
-	if err != nil {
-		return fmt.Errorf("unfold the image: %w", err)
+	if err == nil {
+		err = os.Rename(part, dir)
 	}
-	return os.Rename(part, dir)
+	if err != nil {
+		return errors.Join(fmt.Errorf("unfold the image: %w", err), h.removeInside(part))
+	}
+	return nil
 }

@@ -78,44 +78,77 @@ func WatchRemoval(dir int) (fd int, err error) {
 // spareInstances are left to those who watch something by hand: a user has 128 of them, usually (fs.inotify.max_user_instances).
 const spareInstances = 16
 
+// lookAgain is how often who got no watch looks by itself, and asks for one again.
+const lookAgain = 10 * time.Second
+
 // AwaitUnlink waits until the last name of the file that is open as f is removed, which is when it returns nil, or until ctx ends. No thread is
-// held. EMFILE says that the user has few watches left, which others need more.
+// held. Where the user has few watches left, which others need more, it looks now and then until there are some: many who begin at once are in each
+// other's way for a moment.
 func AwaitUnlink(ctx context.Context, f *os.File) error {
-	file, err := f.SyscallConn() // not Fd, which would take the file from Go's poller
-	if err != nil {
-		return err
+	for {
+		err := awaitUnlink(ctx, f)
+		if !errors.Is(err, unix.EMFILE) && !errors.Is(err, unix.ENOSPC) {
+			return err
+		}
+		if gone, err := unlinked(f); gone || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(lookAgain):
+		}
 	}
+}
+
+// unlinked tells whether f has no name any more.
+func unlinked(f *os.File) (bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	return info.Sys().(*syscall.Stat_t).Nlink == 0, nil //nolint:forcetypeassert // there is no other
+}
+
+// awaitUnlink answers EMFILE or ENOSPC where the user has no watch to spare.
+func awaitUnlink(ctx context.Context, f *os.File) error {
 	watch, err := newInstance()
 	if err != nil {
 		return err
 	}
 	defer watch.Close()
 	defer context.AfterFunc(ctx, func() { watch.Close() })()
+	if err := watchNames(watch, f); err != nil {
+		return &os.PathError{Op: "watch", Path: f.Name(), Err: err}
+	}
+	for {
+		if gone, err := unlinked(f); gone || err != nil {
+			return err
+		}
+		if _, err := watch.Read(make([]byte, unix.SizeofInotifyEvent)); err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// watchNames has watch tell of each name of f's that comes or goes.
+func watchNames(watch, f *os.File) error {
+	file, err := f.SyscallConn() // not Fd, which would take the file from Go's poller
+	if err != nil {
+		return err
+	}
 	on, err := watch.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var failed error
 	err = file.Control(func(fd uintptr) {
-		failed = on.Control(func(instance uintptr) { // a name that goes changes the count of names: an attribute
+		err := on.Control(func(instance uintptr) { // a name that goes changes the count of names: an attribute
 			_, failed = unix.InotifyAddWatch(int(instance), "/proc/self/fd/"+strconv.Itoa(int(fd)), unix.IN_ATTRIB)
 		})
+		failed = errors.Join(failed, err)
 	})
-	if err = errors.Join(err, failed); err != nil {
-		return &os.PathError{Op: "watch", Path: f.Name(), Err: err}
-	}
-	for {
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		if info.Sys().(*syscall.Stat_t).Nlink == 0 { //nolint:forcetypeassert // there is no other
-			return nil
-		}
-		if _, err := watch.Read(make([]byte, unix.SizeofInotifyEvent)); err != nil {
-			return errors.Join(ctx.Err(), err)
-		}
-	}
+	return errors.Join(err, failed)
 }
 
 // newInstance makes an inotify instance, if that leaves some to others.

@@ -308,6 +308,13 @@ func HardRlimit(resource int) (uint64, error) {
 	return limit.Max, nil
 }
 
+// MaxDescriptors returns how many descriptors this process may have: RLIMIT_NOFILE, whose soft limit Go's runtime has raised to the hard one.
+func MaxDescriptors() (int, error) {
+	limit, err := HardRlimit(unix.RLIMIT_NOFILE)
+	const most = 1 << 20 // fs.nr_open, mostly, which holds where the limit is none
+	return int(min(limit, most)), err
+}
+
 // RandomID returns 64 hexadecimal digits straight from getrandom(2). The library's crypto/rand brings a megabyte of
 // cryptography along, which would be linked into every PID 1.
 func RandomID() string {

@@ -37,6 +37,9 @@ type Options struct {
 	// MaxConns and MaxFlows are how many TCP connections and UDP clients there may be at once. Further connections wait in the
 	// listener's backlog; a further client takes the place of one that got no answer.
 	MaxConns, MaxFlows int
+	// Room is what this port shares with others, nil: nothing. A connection that finds none waits, and those behind it do; a datagram of a further
+	// client is lost.
+	Room *Room
 
 	// Log is told what could not be passed on; may be nil.
 	Log func(error)
@@ -96,8 +99,12 @@ func (o *Options) streams(ctx context.Context) error {
 		if c == nil {
 			return nil
 		}
+		if err := o.Room.enter(ctx); err != nil {
+			c.Close()
+			return nil //nolint:nilerr // it is the end of all of them
+		}
 		conns.Go(func() {
-			defer func() { <-room }()
+			defer func() { o.Room.leave(); <-room }()
 			o.connect(ctx, c)
 		})
 	}

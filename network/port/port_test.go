@@ -229,6 +229,30 @@ func TestMaxConns(t *testing.T) {
 	}
 }
 
+// TestRoom: ports that share room for one connection have one between them.
+func TestRoom(t *testing.T) {
+	room := port.NewRoom(8)
+	share := func(o *port.Options) { o.Room = room }
+	echo := func(c *net.TCPConn) { io.Copy(c, c) }
+	one, other := dial(t, publish(t, echo, share)), dial(t, publish(t, echo, share))
+	ask := func(c *net.TCPConn, wait time.Duration) error {
+		c.Write([]byte("x"))
+		c.SetReadDeadline(time.Now().Add(wait))
+		_, err := c.Read(make([]byte, 1))
+		return err
+	}
+	if err := ask(one, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(other, 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the second of one: %v", err)
+	}
+	one.Close()
+	if err := ask(other, time.Minute); err != nil {
+		t.Error("after the first ended:", err)
+	}
+}
+
 // TestEnd: connections end with the context, at once.
 func TestEnd(t *testing.T) {
 	inside := listen(t)

@@ -68,6 +68,7 @@ func (o *Options) datagrams(ctx context.Context) error {
 			answers.Go(func() {
 				o.answer(c, from)
 				flows.Remove(from, c.Flow)
+				o.Room.leaveFlow()
 				mu.Lock()
 				defer mu.Unlock()
 				if clients[from] == c {
@@ -81,10 +82,18 @@ func (o *Options) datagrams(ctx context.Context) error {
 	}
 }
 
-func (o *Options) newClient(ctx context.Context, flows *relay.Flows[ends], from ends) (*client, error) {
+func (o *Options) newClient(ctx context.Context, flows *relay.Flows[ends], from ends) (c *client, err error) {
 	if !flows.Room(from) {
 		return nil, nil // every place has an answered conversation
 	}
+	if !o.Room.enterFlow() {
+		return nil, nil
+	}
+	defer func() {
+		if c == nil {
+			o.Room.leaveFlow()
+		}
+	}()
 	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	inside, err := o.Dial(dialling, "udp", unmapped(from.client))

@@ -92,7 +92,7 @@ func (u *uplink) connect(r *tcp.ForwarderRequest) {
 	size := min(max(buffers/u.streams.Held(), minBuffer), maxBuffer)
 	inside.SocketOptions().SetReceiveBufferSize(int64(size), true)
 	inside.SocketOptions().SetSendBufferSize(int64(size), true)
-	inside.SocketOptions().SetKeepAlive(true) // a pod that was killed says no goodbye
+	inside.SocketOptions().SetKeepAlive(true) // of a program that was killed nobody may have told us, either
 	join(u.ctx, inside, &queue, outside)
 }
 

@@ -49,6 +49,8 @@ type Options struct {
 	Refuse []netip.Prefix
 	// Dial makes the sockets outside, network being tcp4 or udp4; nil: net.Dialer does.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Gone tells of addresses whose pods have ended, so that their connections do. It may be nil.
+	Gone <-chan netip.Addr
 }
 
 // dialler returns what makes the sockets outside.
@@ -114,13 +116,24 @@ func Serve(ctx context.Context, tun *os.File, o Options) error {
 		l.Close()
 		return fmt.Errorf("start the uplink's stack: %w", err)
 	}
-	select {
-	case err = <-l.failed:
-	case <-ctx.Done():
-	}
+	err = u.await(l)
 	cancel()
 	u.stop()
 	return err
+}
+
+// await returns when the device fails or the uplink's context ends.
+func (u *uplink) await(l *link) error {
+	for {
+		select {
+		case err := <-l.failed:
+			return err
+		case <-u.ctx.Done():
+			return nil
+		case pod := <-u.Gone:
+			u.forget(pod)
+		}
+	}
 }
 
 func newUplink(ctx context.Context, o Options) *uplink {

@@ -238,6 +238,34 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// TestGone: the connections of a pod that is gone end outside, and nobody else's.
+func TestGone(t *testing.T) {
+	ended := make(chan error, 1)
+	address := listen(t, func(c *net.TCPConn) {
+		_, err := c.Read(make([]byte, 1))
+		ended <- err
+	})
+	gone := make(chan netip.Addr)
+	n := serve(t, uplink.Options{Gone: gone})
+	c := n.mustDial(t, "tcp4", address)
+	defer c.Close()
+	gone <- netip.MustParseAddr("10.88.0.6")
+	select {
+	case err := <-ended:
+		t.Fatalf("another pod is gone: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	gone <- netip.MustParseAddr("10.88.0.5")
+	select {
+	case err := <-ended:
+		if !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the pod is gone: %v, want %v", err, syscall.ECONNRESET)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the pod is gone, and its connection stays")
+	}
+}
+
 func echoUDP(t *testing.T) (address string) {
 	t.Helper()
 	pc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -199,6 +199,10 @@ func (d *daemon) release(a *attached) (err error) {
 		return err
 	}))
 	a.close()
+	select {
+	case d.gone <- a.address:
+	default:
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.releasing--
@@ -206,6 +210,9 @@ func (d *daemon) release(a *attached) (err error) {
 	d.settle()
 	return err
 }
+
+// maxGone is more than can be released before the way out hears of it.
+const maxGone = 1024
 
 func (d *daemon) leaseFile(id string) string { return d.path("leases", id+".json") }
 

@@ -19,6 +19,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network"
+	"codeberg.org/minipod/minipod/network/port"
 	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/state"
 )
@@ -42,6 +43,8 @@ type daemon struct {
 	guarded   bool   // nobody speaks in another's name; set before anybody is served
 	uplink    string // what leads out
 	listener  *linux.Socket
+	room      *port.Room      // of all published ports
+	gone      chan netip.Addr // tells a way out that is ours whose connections are to end; others take nothing out of it
 
 	logging sync.Mutex
 	logged  int // bytes
@@ -64,6 +67,7 @@ func Main(version string) (status int) {
 	}
 	d := &daemon{
 		dirs: birth.Dirs, anchor: birth.Anchor, version: version, started: time.Now(), ctx: context.Background(), attached: map[string]*attached{},
+		gone: make(chan netip.Addr, maxGone),
 	}
 	if err := d.start(); err != nil {
 		_ = node.Send(control, node.Failed(err))
@@ -91,6 +95,9 @@ func take() (birth node.Birth, control *linux.Socket, lock *state.Lock, err erro
 func (d *daemon) start() (err error) {
 	d.self = node.Self{PID: os.Getpid(), Anchor: d.anchor}
 	if d.self.Birth, err = linux.StartTime(d.self.PID); err != nil {
+		return err
+	}
+	if d.room, err = roomForPorts(); err != nil {
 		return err
 	}
 	if d.config, err = config.Load(d.dirs); err != nil {

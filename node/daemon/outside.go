@@ -134,7 +134,7 @@ func (d *daemon) servePasta() error {
 
 // outside is what both of ours carry: everything but what is the network's own.
 func (d *daemon) outside() uplink.Options {
-	return uplink.Options{MTU: network.MTU, Refuse: []netip.Prefix{d.subnet}}
+	return uplink.Options{MTU: network.MTU, Refuse: []netip.Prefix{d.subnet}, Gone: d.gone}
 }
 
 // serveNames answers the pods' questions for names, at the gateway's address.
@@ -242,7 +242,7 @@ func (d *daemon) reverse(address, _ netip.Addr) ([]string, bool) {
 func (d *daemon) pass(ctx context.Context, a *attached, inside *insider, s *socket, p node.Port) {
 	to := netip.AddrPortFrom(a.address, p.ContainerPort)
 	o := port.Options{
-		PacketConn: s.datagram, Log: func(err error) { d.log(fmt.Errorf("%s: %w", a.Name, err)) },
+		PacketConn: s.datagram, Room: d.room, Log: func(err error) { d.log(fmt.Errorf("%s: %w", a.Name, err)) },
 		Dial: func(ctx context.Context, protocol string, client netip.AddrPort) (net.Conn, error) {
 			if d.subnet.Contains(client.Addr()) { // on the host that is no pod's
 				client = netip.AddrPort{}

@@ -12,6 +12,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network"
+	"codeberg.org/minipod/minipod/network/port"
 	"codeberg.org/minipod/minipod/node"
 )
 
@@ -28,6 +29,17 @@ func (s *socket) close() {
 	if s.datagram != nil {
 		s.datagram.Close()
 	}
+}
+
+// roomForPorts is what published ports may take of our descriptors: not those that the way out, names and places need, or whoever fills a few ports
+// with idle connections keeps new containers out of the network.
+func roomForPorts() (*port.Room, error) {
+	all, err := linux.MaxDescriptors()
+	if err != nil {
+		return nil, err
+	}
+	const others = 4096
+	return port.NewRoom(all - min(others, all/2)), nil
 }
 
 // openPorts listens at a's published ports on the host, and passes on what comes. All or none of them.
