@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -345,17 +347,57 @@ func TestPodByDockersVerbs(t *testing.T) {
 func TestPodHostileSubPath(t *testing.T) {
 	m := newMachine(t)
 	m.must("pull", alpine())
-	evil, victim := shell("evil", "ln -s / /v/sub; ln -s ../../.. /v/up"), shell("victim", forever)
-	evil.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v"}}
-	victim.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v", SubPath: "sub"}}
-	other := shell("other", forever)
-	other.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v", SubPath: "up"}}
-	p := m.pod("hostile", pod.Spec{
-		InitContainers: []pod.Container{evil}, Containers: []pod.Container{victim, other}, Volumes: []pod.Volume{{Name: "v", EmptyDir: &pod.EmptyDir{}}},
-	})
-	for _, name := range []string{"victim", "other"} {
-		if w := p.waits(name, pod.CreateContainerConfigError); !strings.Contains(w.Message, "failed to create subPath directory for volumeMount") {
-			t.Error(w.Message)
+	for medium, name := range map[string]string{"": "disk", "Memory": "memory"} {
+		evil, victim := shell("evil", "ln -s / /v/sub; ln -s ../../.. /v/up"), shell("victim", forever)
+		evil.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v"}}
+		victim.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v", SubPath: "sub"}}
+		other := shell("other", forever)
+		other.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v", SubPath: "up"}}
+		p := m.pod("hostile-"+name, pod.Spec{
+			InitContainers: []pod.Container{evil}, Containers: []pod.Container{victim, other}, Volumes: []pod.Volume{{Name: "v", EmptyDir: &pod.EmptyDir{Medium: medium}}},
+		})
+		for _, name := range []string{"victim", "other"} {
+			if w := p.waits(name, pod.CreateContainerConfigError); !strings.Contains(w.Message, "failed to create subPath directory for volumeMount") {
+				t.Error(w.Message)
+			}
 		}
+	}
+}
+
+// TestPodSubPathInMemory mounts parts of volumes that are the sandbox's, while a container makes one of them a link to / and a folder again, in turns. Whoever
+// starts meanwhile has the folder, or doesn't start.
+func TestPodSubPathInMemory(t *testing.T) {
+	m := newMachine(t)
+	m.must("pull", alpine())
+	always := "Always"
+	evil := shell("evil", "cd /v; while :; do mkdir sub; usleep 30000; rmdir sub; ln -s / sub; rm sub; done")
+	evil.VolumeMounts, evil.RestartPolicy = []pod.VolumeMount{{Name: "v", MountPath: "/v"}}, &always
+	good := shell("good", "echo own >/mnt/file; "+forever)
+	good.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/mnt", SubPath: "a/b"}, {Name: "v", MountPath: "/whole", ReadOnly: true}}
+	spec := pod.Spec{InitContainers: []pod.Container{evil}, Containers: []pod.Container{good}, Volumes: []pod.Volume{{Name: "v", EmptyDir: &pod.EmptyDir{Medium: "Memory"}}}}
+	for i := range 8 {
+		victim := shell(fmt.Sprint("victim", i), forever)
+		victim.VolumeMounts = []pod.VolumeMount{{Name: "v", MountPath: "/v", SubPath: "sub"}}
+		spec.Containers = append(spec.Containers, victim)
+	}
+	p := m.pod("race", spec)
+	tried := p.await("all have been tried", func(s *pod.Status) bool {
+		return len(s.ContainerStatuses) == 9 && !slices.ContainsFunc(s.ContainerStatuses, func(c pod.ContainerStatus) bool {
+			return c.State.Waiting != nil && (c.State.Waiting.Reason == "ContainerCreating" || c.State.Waiting.Reason == "PodInitializing")
+		})
+	})
+	started := 0
+	for _, c := range tried.ContainerStatuses[1:] {
+		if c.State.Running == nil {
+			continue
+		}
+		started++
+		if got := p.exec(c.Name, "ls -A /v"); strings.Contains(got, "etc") || strings.Contains(got, "uptime") {
+			t.Errorf("%s has at its subPath: %s", c.Name, got)
+		}
+	}
+	t.Logf("%d of 8 started", started)
+	if got := p.exec("good", "cat /whole/a/b/file"); got != "own" {
+		t.Errorf("the part of the volume has %q", got)
 	}
 }

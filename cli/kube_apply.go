@@ -9,16 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"codeberg.org/minipod/minipod/cli/flags"
 	"codeberg.org/minipod/minipod/internal/hint"
-	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/kube/manifest"
-	"codeberg.org/minipod/minipod/kube/store"
-	"codeberg.org/minipod/minipod/pod"
 )
 
 func manifestFlags(usage string) []urfave.Flag {
@@ -51,14 +47,16 @@ func (a *app) applyVerb() *urfave.Command {
 	return &urfave.Command{
 		Name: "apply", Usage: "Make pods and other objects what a manifest says", ArgsUsage: "-f FILE", Category: groupPods,
 		Description: "The manifest is Kubernetes' YAML or JSON; docs/kubernetes.md tells which fields do what. What is there already is changed,\n" +
-			"as far as Kubernetes lets it be.\n\n" +
-			examples("minipod apply -f web.yaml", "minipod apply -f manifests/ -R", "generate-it | minipod apply -f -", "minipod apply -f web.yaml --dry-run=client"),
-		Flags: append(manifestFlags("the manifest: a `FILE`, all .yaml, .yml and .json files of a folder, or - for standard input"), writeFlags()...),
+			"as far as Kubernetes lets it be: what the file says holds, what the file applied before said and this one doesn't is taken away,\n" +
+			"and what label, annotate and set image made stays where the file is silent.\n\n" +
+			examples("minipod apply -f web.yaml", "minipod apply -f manifests/ -R", "generate-it | minipod apply -f -", "minipod apply -f web.yaml --dry-run=client",
+				"minipod apply -f manifests/ --prune -l app=web"),
+		Flags: append(append(manifestFlags("the manifest: a `FILE`, all .yaml, .yml and .json files of a folder, or - for standard input"), writeFlags()...), pruneFlags()...),
 		Action: a.aboutPods(func(c *urfave.Context) error {
 			if err := checkArgs(c, 0, 0); err != nil {
 				return err
 			}
-			return a.write(c, false)
+			return a.apply(c)
 		}),
 	}
 }
@@ -76,7 +74,10 @@ func createTable() []flags.Flag {
 }
 
 func createFlags() []urfave.Flag {
-	return append(manifestFlags("make what is in the manifest: a `FILE`, all files of a folder, or - for standard input"), writeFlags()...)
+	return append(append(manifestFlags("make what is in the manifest: a `FILE`, all files of a folder, or - for standard input"), writeFlags()...),
+		selectorFlag(),
+		&urfave.BoolFlag{Name: "save-config", Usage: "keep the file in the object's annotation, as apply does, which then knows it"},
+	)
 }
 
 // createAny is docker's create, or with -f kubectl's: docker's has no -f.
@@ -93,7 +94,8 @@ func (a *app) createAny(docker urfave.ActionFunc) urfave.ActionFunc {
 				if err := checkArgs(c, 0, 0); err != nil {
 					return err
 				}
-				return a.write(c, true)
+				_, err := a.write(c, true)
+				return err
 			}),
 		}
 		tree := &urfave.App{
@@ -108,30 +110,64 @@ func (a *app) createAny(docker urfave.ActionFunc) urfave.ActionFunc {
 	}
 }
 
-// write applies or creates all that the flags name, one after the other: what is wrong with one does not hold up the rest.
-func (a *app) write(c *urfave.Context, create bool) error {
-	dry, err := dryRun(c)
-	if err != nil {
-		return err
+// A writing is an `apply` or a `create -f` with its flags read.
+type writing struct {
+	create, save bool
+	dry          string
+	form         string
+}
+
+// write applies or creates all that the flags name, one after the other: what is wrong with one does not hold up the rest. The objects that
+// were written come back, too.
+func (a *app) write(c *urfave.Context, create bool) (written []*manifest.Object, failed error) {
+	w := writing{create: create, save: create && c.Bool("save-config"), form: c.String("output")}
+	var err error
+	if w.dry, err = dryRun(c); err != nil {
+		return nil, err
 	}
-	form := c.String("output")
-	if !slices.Contains([]string{"", "name", "json", "yaml"}, form) {
-		return usageError(c, fmt.Sprintf("unknown output form %q: use name, json or yaml", form))
+	if !slices.Contains([]string{"", "name", "json", "yaml"}, w.form) {
+		return nil, usageError(c, fmt.Sprintf("unknown output form %q: use name, json or yaml", w.form))
 	}
 	if len(c.StringSlice("filename")) == 0 {
-		return badUsage(errors.New("must specify -f"), "write -f FILE, or -f - for standard input")
+		return nil, badUsage(errors.New("must specify -f"), "write -f FILE, or -f - for standard input")
+	}
+	q, err := parseQuery(c)
+	if err != nil {
+		return nil, err
 	}
 	objects, failed := a.readManifests(c, create)
+	if objects, err = selected(objects, q); err != nil {
+		return nil, err
+	}
+	if len(objects) == 0 && failed == nil {
+		return nil, hint.Wrap(fmt.Errorf("no objects passed to %s", c.Command.Name), "look at the labels in the files: -l chooses by them")
+	}
 	for _, o := range objects {
-		how, err := a.writeObject(o, create, dry != "")
+		how, err := a.writeObject(o, w)
 		if err == nil {
-			err = a.sayWritten(o, how+dryNote(dry), form)
+			err = a.sayWritten(o, how+dryNote(w.dry), w.form)
 		}
 		if err != nil {
 			failed = a.said(failed, err)
+			continue
+		}
+		written = append(written, o)
+	}
+	return written, failed
+}
+
+// selected are the objects of files that -l chooses.
+func selected(objects []*manifest.Object, q query) (chosen []*manifest.Object, err error) {
+	for _, o := range objects {
+		ok, err := q.selector.Match(o.Labels, nil)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			chosen = append(chosen, o)
 		}
 	}
-	return failed
+	return chosen, nil
 }
 
 func (a *app) sayWritten(o *manifest.Object, how, form string) error {
@@ -154,97 +190,6 @@ func (a *app) sayWritten(o *manifest.Object, how, form string) error {
 		err = printRecords(a.out, form, json.RawMessage(o.JSON))
 	}
 	return err
-}
-
-// writeObject makes an object what it is to be, and answers what became of it: created, configured or unchanged.
-func (a *app) writeObject(o *manifest.Object, create, dry bool) (string, error) {
-	if o.Kind == kindPod {
-		return a.writePod(o, create, dry)
-	}
-	how := ""
-	done := errors.New("done") // keeps Update from writing
-	err := store.Update(a.dirs, o.Kind, o.Namespace, o.Name, func(old []byte) ([]byte, error) {
-		var err error
-		switch {
-		case old == nil:
-			how, err = "created", o.Created(newUID(), time.Now())
-		case create:
-			return nil, alreadyExists(o)
-		default:
-			how, err = updated(o.Update(old))
-		}
-		if err == nil && (dry || how == "unchanged") {
-			err = done
-		}
-		return o.JSON, err
-	})
-	if errors.Is(err, done) {
-		err = nil
-	}
-	return how, err
-}
-
-func updated(changed bool, err error) (string, error) {
-	if changed {
-		return "configured", err
-	}
-	return "unchanged", err
-}
-
-func alreadyExists(o *manifest.Object) error {
-	kind, err := findKind(o.Kind)
-	if err != nil {
-		return err
-	}
-	return hint.Wrap(serverError("AlreadyExists", "%s %q already exists", kind.plural, o.Name), "change what is there with: minipod apply -f")
-}
-
-func (a *app) writePod(o *manifest.Object, create, dry bool) (string, error) {
-	there, err := pod.Find(a.dirs, o.Namespace, o.Name)
-	switch {
-	case errors.Is(err, pod.ErrNotFound):
-		return "created", a.createPod(o, dry)
-	case err != nil:
-		return "", err
-	case create:
-		return "", alreadyExists(o)
-	}
-	if there.Metadata.Deleted != nil {
-		fmt.Fprintf(a.err, "Warning: Detected changes to resource %s which is currently being deleted.\n", o.Name)
-	}
-	before, err := there.Manifest()
-	if err != nil {
-		return "", err
-	}
-	how, err := updated(o.Update(before))
-	if err != nil || dry || how == "unchanged" {
-		return how, err
-	}
-	return how, pod.Change(a.dirs, there.Metadata.UID, o.JSON, func(p *pod.Pod) error {
-		p.Spec, p.Metadata.Labels, p.Metadata.Annotations = o.Pod.Spec, o.Labels, o.Annotations
-		return nil
-	})
-}
-
-func (a *app) createPod(o *manifest.Object, dry bool) error {
-	if dry {
-		return nil
-	}
-	made, err := pod.Create(a.dirs, o.Pod, o.JSON)
-	if errors.Is(err, pod.ErrExists) { // somebody else was faster
-		return alreadyExists(o)
-	}
-	if err != nil {
-		return err
-	}
-	return pod.Start(a.dirs, made.Metadata.UID)
-}
-
-// newUID is a version 4 UUID.
-func newUID() string {
-	h := []byte(linux.RandomID()[:32])
-	h[12], h[16] = '4', "89ab"[h[16]&3]
-	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
 }
 
 // readManifests reads all objects that -f names. Those that are right come back beside the errors about the others.

@@ -42,6 +42,7 @@ type deletion struct {
 	force  bool
 	dry    string
 	form   string
+	how    string // "pruned", where it isn't "deleted"
 	wait   bool
 	within time.Duration
 	gone   []*kubeObject // what is on its way
@@ -63,7 +64,7 @@ func (a *app) delete(c *urfave.Context) error {
 	if c.Bool("ignore-not-found") && errors.Is(failed, errMissing) {
 		failed = nil
 	}
-	if len(found) == 0 && failed == nil && len(c.StringSlice("filename")) == 0 && (c.Bool("all") || c.String("selector") != "") {
+	if len(found) == 0 && failed == nil && (c.Bool("all") || c.String("selector") != "") {
 		fmt.Fprintln(a.out, "No resources found")
 	}
 	for _, o := range found {
@@ -104,10 +105,16 @@ func (d *deletion) readGrace(c *urfave.Context) error {
 	return nil
 }
 
-// toDelete finds what the arguments mean.
 // findManifested finds the objects that are in the files of -f. One that is not there is an error, unless it may be gone.
 func (a *app) findManifested(c *urfave.Context, mayBeGone bool) (found []*kubeObject, failed error) {
+	q, err := parseQuery(c)
+	if err != nil {
+		return nil, err
+	}
 	manifests, failed := a.readManifests(c, false)
+	if manifests, err = selected(manifests, q); err != nil {
+		return nil, err
+	}
 	for _, m := range manifests {
 		kind, err := findKind(m.Kind)
 		var o *kubeObject
@@ -124,6 +131,7 @@ func (a *app) findManifested(c *urfave.Context, mayBeGone bool) (found []*kubeOb
 	return found, failed
 }
 
+// toDelete finds what the arguments mean.
 func (a *app) toDelete(c *urfave.Context) ([]*kubeObject, error) {
 	if len(c.StringSlice("filename")) > 0 {
 		if c.NArg() > 0 {
@@ -159,8 +167,15 @@ func (d *deletion) begin(o *kubeObject) error {
 			return err
 		}
 	}
-	if d.form == "name" {
+	switch d.form {
+	case "json", "yaml": // apply's, between whose objects a line has no place
+		return nil
+	case "name":
 		_, err := fmt.Fprintln(d.a.out, o)
+		return err
+	}
+	if d.how != "" { // apply's words
+		_, err := fmt.Fprintf(d.a.out, "%s %s%s\n", o, d.how, dryNote(d.dry))
 		return err
 	}
 	_, err := fmt.Fprintf(d.a.out, "%s %q %s%s\n", o.kind.singular(), o.meta.Name, how, dryNote(d.dry))

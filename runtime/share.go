@@ -278,7 +278,7 @@ func (j *joins) borrow(plan *stage.Plan, targets []string, d *donor, born func(*
 		if m.Type != "bind" || !slices.Contains(targets, m.Target) {
 			continue
 		}
-		f, err := stage.ShareMount(j.namespaces[0].File, mounts, m.Source)
+		f, err := stage.ShareMount(j.namespaces[0].File, mounts, m.Source, m.Beneath)
 		if err != nil {
 			return endedMeanwhile(err)
 		}
@@ -301,7 +301,7 @@ func (j *joins) shareShm(plan *stage.Plan, d *donor, born func(*os.File) int) er
 	if birth, err := linux.StartTime(d.PID); err != nil || birth != d.Birth {
 		return endedMeanwhile(syscall.ESRCH)
 	}
-	f, err := stage.ShareMount(j.namespaces[0].File, mounts, shm)
+	f, err := stage.ShareMount(j.namespaces[0].File, mounts, shm, "")
 	if err != nil {
 		return endedMeanwhile(err)
 	}

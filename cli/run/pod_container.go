@@ -204,7 +204,7 @@ func expand(env *pod.Environment, words []string) (list []string) {
 
 // mount hands the volumes on.
 func (s *podStart) mount(f *flags.Run, env *pod.Environment) error {
-	mounts, err := volume.Mounts(s.Container, s.box.volumes, env)
+	mounts, err := volume.Mounts(s.Container, s.box.volumes, s.box.root, env)
 	if err != nil {
 		return failure(pod.CreateContainerConfigError, err)
 	}

@@ -333,6 +333,18 @@ func (p *Program) OpenTree(path string) {
 	p.add(fmt.Sprintf("open_tree(%q, OPEN_TREE_CLONE)", path), unix.SYS_OPEN_TREE, atFdcwd, p.bytes(path), flags).keep = true
 }
 
+// OpenTreeBeneath is OpenTree of what is at name below the folder path, which is a mount. Trust boundary: others may write in there, so no link on the way
+// leads out of it (EXDEV), and no mount is passed.
+func (p *Program) OpenTreeBeneath(path, name string) {
+	top := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_DIRECTORY, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	beneath := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV}
+	p.add(fmt.Sprintf("openat2(%q, RESOLVE_NO_SYMLINKS)", path), unix.SYS_OPENAT2, atFdcwd, p.bytes(path), pin(p, top), unsafe.Sizeof(*top)).keep = true
+	c := p.add(fmt.Sprintf("openat2(%q, RESOLVE_BENEATH)", name), unix.SYS_OPENAT2, 0, p.bytes(name), pin(p, beneath), unsafe.Sizeof(*beneath))
+	c.use, c.keep = 1, true
+	c = p.add("open_tree(OPEN_TREE_CLONE)", unix.SYS_OPEN_TREE, 0, p.bytes(""), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	c.use, c.keep = 1, true
+}
+
 // OpenPath opens path with O_PATH and keeps the descriptor.
 func (p *Program) OpenPath(path string) {
 	p.add(fmt.Sprintf("openat(%q, O_PATH)", path), unix.SYS_OPENAT, atFdcwd, p.bytes(path), unix.O_PATH|unix.O_CLOEXEC).keep = true

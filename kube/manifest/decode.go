@@ -39,7 +39,8 @@ type Object struct {
 	// Source says where it stands: "pod.yaml: document 2".
 	Source string
 
-	typed object
+	typed   object
+	written map[string]any // as the file has it, for SaveConfig and Apply
 }
 
 // Options are kubectl's that concern reading.

@@ -66,6 +66,8 @@ func Export(p *pod.Pod) ([]byte, error) {
 	}
 	defaultPod(&object) // the same for those who call with and without
 	object.ObjectMeta = metav1.ObjectMeta{Name: object.Name, Namespace: object.Namespace, Labels: object.Labels, Annotations: object.Annotations}
+	object.Annotations = maps.Clone(object.Annotations)
+	delete(object.Annotations, LastApplied)
 	if object.Namespace == "default" {
 		object.Namespace = ""
 	}

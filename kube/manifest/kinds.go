@@ -58,7 +58,11 @@ func (o Options) one(d document, data []byte, kind, version string) (*Object, er
 	if errs := append(validate(into), refused...); len(errs) > 0 {
 		return nil, fmt.Errorf("%s: %w", d.source, &Invalid{Kind: kind, Name: m.Name, Errors: errs})
 	}
-	return newlyMade(d.source, kind, into, warnings)
+	made, err := newlyMade(d.source, kind, into, warnings)
+	if err == nil {
+		made.written, err = written(data, kind, into)
+	}
+	return made, err
 }
 
 // newlyMade is the Object of a typed one that is valid and has its defaults.

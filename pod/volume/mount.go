@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -21,8 +20,9 @@ type Mount struct {
 	Options []string
 }
 
-// Mounts are what a container has of the pod's volumes. Folders at a subPath that are not there yet are made.
-func Mounts(c *pod.Container, volumes map[string]Volume, env *pod.Environment) ([]Mount, error) {
+// Mounts are what a container has of the pod's volumes. Folders at a subPath that are not there yet are made. sandbox is the root folder of
+// the sandbox, as we see it.
+func Mounts(c *pod.Container, volumes map[string]Volume, sandbox string, env *pod.Environment) ([]Mount, error) {
 	var list []Mount
 	for i := range c.VolumeMounts { // LAB: volume-mounts
 		vm := &c.VolumeMounts[i]
@@ -44,11 +44,8 @@ func Mounts(c *pod.Container, volumes map[string]Volume, env *pod.Environment) (
 		sub, err := subPath(vm, env)
 		if err == nil && sub != "" {
 			m.Beneath = sub
-			if v.Memory {
-				return nil, fmt.Errorf("subPath %q of volume %q: a part of a volume in memory can't be mounted by itself here", sub, vm.Name)
-			}
 			if !v.Image {
-				err = makeSub(v.Dir, sub)
+				err = makeSub(v, sandbox, sub)
 			}
 		}
 		if err != nil {
@@ -89,8 +86,8 @@ func subPath(vm *pod.VolumeMount, env *pod.Environment) (string, error) {
 }
 
 // makeSub makes a folder in a volume, with the volume's own mode, whatever our umask. Trust boundary: containers may have put links on the way; os.Root follows none that leads out.
-func makeSub(dir, sub string) error {
-	root, err := os.OpenRoot(dir)
+func makeSub(v Volume, sandbox, sub string) error {
+	root, err := openVolume(v, sandbox)
 	if err != nil {
 		return err
 	}

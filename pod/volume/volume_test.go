@@ -169,8 +169,9 @@ func TestHostPath(t *testing.T) {
 }
 
 func TestMounts(t *testing.T) {
-	dir, outside := t.TempDir(), t.TempDir()
-	if err := os.Symlink(outside, dir+"/link"); err != nil {
+	dir, outside, sandbox := t.TempDir(), t.TempDir(), t.TempDir()
+	memory := sandbox + "/volumes/m"
+	if err := errors.Join(os.MkdirAll(memory, 0o755), os.Symlink(outside, dir+"/link"), os.Symlink(outside, memory+"/link")); err != nil {
 		t.Fatal(err)
 	}
 	volumes := map[string]Volume{"v": {Dir: dir}, "m": {Dir: "/volumes/m", Memory: true}, "r": {Dir: dir, ReadOnly: true}}
@@ -195,11 +196,12 @@ func TestMounts(t *testing.T) {
 		{mount: pod.VolumeMount{Name: "v", MountPath: "/a", SubPath: "/x"}, refused: "must be relative"},
 		{mount: pod.VolumeMount{Name: "v", MountPath: "/a", SubPath: "link/x"}, refused: "escapes"},
 		{mount: pod.VolumeMount{Name: "v", MountPath: "/a", SubPath: "link"}, refused: "escapes"},
-		{mount: pod.VolumeMount{Name: "m", MountPath: "/a", SubPath: "x"}, refused: "in memory"},
+		{mount: pod.VolumeMount{Name: "m", MountPath: "/a", SubPath: "x/y"}, beneath: "x/y", options: "rbind rprivate rw"},
+		{mount: pod.VolumeMount{Name: "m", MountPath: "/a", SubPath: "link/x"}, refused: "escapes"},
 		{mount: pod.VolumeMount{Name: "none", MountPath: "/a"}, refused: "not one of the pod's"},
 		{mount: pod.VolumeMount{Name: "v", MountPath: "/.."}, refused: "can't be mounted on /"},
 	} {
-		list, err := Mounts(&pod.Container{Name: "c", VolumeMounts: []pod.VolumeMount{tt.mount}}, volumes, env)
+		list, err := Mounts(&pod.Container{Name: "c", VolumeMounts: []pod.VolumeMount{tt.mount}}, volumes, sandbox, env)
 		if tt.refused != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.refused) {
 				t.Errorf("%+v: %v", tt.mount, err)
@@ -213,8 +215,10 @@ func TestMounts(t *testing.T) {
 	if entries, _ := os.ReadDir(outside); len(entries) > 0 {
 		t.Errorf("something was made outside: %v", entries)
 	}
-	if _, err := os.Stat(dir + "/b/c"); err != nil {
-		t.Error(err)
+	for _, made := range []string{dir + "/b/c", memory + "/x/y"} {
+		if _, err := os.Stat(made); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

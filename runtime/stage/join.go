@@ -105,12 +105,17 @@ func (p *Sandbox) hold(pids *os.File) error {
 const orphaned = syscall.SIGPIPE
 
 // ShareMount returns a copy of the mount at path in the mount namespace that the user namespace owns: the same file system, attached
-// nowhere. path must not lead through links, and be a mount point or a file.
-func ShareMount(user, mounts *os.File, path string) (*os.File, error) {
+// nowhere. path must not lead through links, and be a mount point or a file. With beneath it is what is at that path below, out of which nothing on
+// it leads.
+func ShareMount(user, mounts *os.File, path, beneath string) (*os.File, error) {
 	p := &linux.Program{}
 	p.Setns(int(user.Fd()), "user")
 	p.Setns(int(mounts.Fd()), "mnt")
-	p.OpenTree(path) // LAB: share-mount
+	if beneath != "" {
+		p.OpenTreeBeneath(path, beneath)
+	} else {
+		p.OpenTree(path) // LAB: share-mount
+	}
 	return receiveMount(0, p, path)
 }
 

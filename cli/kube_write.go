@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
+	"codeberg.org/minipod/minipod/kube/manifest"
+	"codeberg.org/minipod/minipod/kube/store"
+	"codeberg.org/minipod/minipod/pod"
+)
+
+// What `apply` and `create -f` do with an object that they have read.
+
+// writeObject makes an object what it is to be, and answers what became of it: created, configured or unchanged.
+func (a *app) writeObject(o *manifest.Object, w writing) (string, error) {
+	if o.Kind == kindPod {
+		return a.writePod(o, w)
+	}
+	how := ""
+	done := errors.New("done") // keeps Update from writing
+	err := store.Update(a.dirs, o.Kind, o.Namespace, o.Name, func(old []byte) ([]byte, error) {
+		var err error
+		switch {
+		case old == nil:
+			if how, err = "created", w.saveConfig(o); err == nil {
+				err = o.Created(newUID(), time.Now())
+			}
+		case w.create:
+			return nil, alreadyExists(o)
+		default:
+			how, err = a.merge(o, old)
+		}
+		if err == nil && (w.dry != "" || how == "unchanged") {
+			err = done
+		}
+		return o.JSON, err
+	})
+	if errors.Is(err, done) {
+		err = nil
+	}
+	return how, err
+}
+
+// saveConfig is for what is new: apply keeps the file in an annotation, create where it is asked to.
+func (w writing) saveConfig(o *manifest.Object) error {
+	if w.create && !w.save {
+		return nil
+	}
+	return o.SaveConfig()
+}
+
+// merge makes o of the file and of what there is.
+func (a *app) merge(o *manifest.Object, old []byte) (how string, err error) {
+	changed, unknown, err := o.Apply(old)
+	if err == nil && unknown {
+		kind, err := findKind(o.Kind)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(a.err, "Warning: resource %s/%s is missing the %s annotation which is required by minipod apply. minipod apply should only be used on resources created "+
+			"declaratively by either minipod create --save-config or minipod apply. The missing annotation will be patched automatically.\n", kind.plural, o.Name, manifest.LastApplied)
+	}
+	return updated(changed, err)
+}
+
+func updated(changed bool, err error) (string, error) {
+	if changed {
+		return "configured", err
+	}
+	return "unchanged", err
+}
+
+func alreadyExists(o *manifest.Object) error {
+	kind, err := findKind(o.Kind)
+	if err != nil {
+		return err
+	}
+	return hint.Wrap(serverError("AlreadyExists", "%s %q already exists", kind.plural, o.Name), "change what is there with: minipod apply -f")
+}
+
+func (a *app) writePod(o *manifest.Object, w writing) (string, error) {
+	for {
+		there, err := pod.Find(a.dirs, o.Namespace, o.Name)
+		switch {
+		case errors.Is(err, pod.ErrNotFound):
+			if err := w.saveConfig(o); err != nil {
+				return "", err
+			}
+			return "created", a.createPod(o, w.dry != "")
+		case err != nil:
+			return "", err
+		case w.create:
+			return "", alreadyExists(o)
+		}
+		how, err := a.mergePod(o, there, w.dry != "")
+		if !errors.Is(err, errOutdated) {
+			return how, err
+		}
+	}
+}
+
+// errOutdated is the answer where somebody else changed a pod since it was read.
+var errOutdated = errors.New("outdated")
+
+func (a *app) mergePod(o *manifest.Object, there *pod.Stored, dry bool) (string, error) {
+	if there.Metadata.Deleted != nil {
+		fmt.Fprintf(a.err, "Warning: Detected changes to resource %s which is currently being deleted.\n", o.Name)
+	}
+	before, err := there.Manifest()
+	if err == nil {
+		before, err = manifest.Live(before, &there.Pod, nil)
+	}
+	if err != nil {
+		return "", err
+	}
+	how, err := a.merge(o, before)
+	if err != nil || dry || how == "unchanged" {
+		return how, err
+	}
+	return how, pod.Change(a.dirs, there.Metadata.UID, o.JSON, func(p *pod.Pod) error {
+		if p.Metadata.Generation != there.Metadata.Generation {
+			return errOutdated
+		}
+		p.Spec, p.Metadata.Labels, p.Metadata.Annotations = o.Pod.Spec, o.Labels, o.Annotations
+		return nil
+	})
+}
+
+func (a *app) createPod(o *manifest.Object, dry bool) error {
+	if dry {
+		return nil
+	}
+	made, err := pod.Create(a.dirs, o.Pod, o.JSON)
+	if errors.Is(err, pod.ErrExists) { // somebody else was faster
+		return alreadyExists(o)
+	}
+	if err != nil {
+		return err
+	}
+	return pod.Start(a.dirs, made.Metadata.UID)
+}
+
+// newUID is a version 4 UUID.
+func newUID() string {
+	h := []byte(linux.RandomID()[:32])
+	h[12], h[16] = '4', "89ab"[h[16]&3]
+	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])
+}
