@@ -101,7 +101,7 @@ func (o *Options) streams(ctx context.Context) error {
 		}
 		if err := o.Room.enter(ctx); err != nil {
 			c.Close()
-			return nil //nolint:nilerr // it is the end of all of them
+			return nil // it is the end of all of them
 		}
 		conns.Go(func() {
 			defer func() { o.Room.leave(); <-room }()
