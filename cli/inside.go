@@ -26,6 +26,8 @@ func Inside(args []string) int {
 		switch verb, argument := args[0], args[1]; verb {
 		case run.RemoveVerb:
 			return status(runtime.RemoveTree(argument))
+		case run.ReadVerb:
+			return status(run.ReadFile(argument))
 		case run.CompileVerb:
 			return status(run.CompileSeccomp(argument, &run.Parts{Compile: compileSeccomp}))
 		case run.ProbeVerb:

@@ -10,7 +10,8 @@ import (
 )
 
 // ClientMark is that of the packets of connections that come to a pod in the name of a client outside: it begins them, and the pod's
-// answers have it by the kernel's doing. Nobody in a pod can set one without CAP_NET_ADMIN there.
+// answers have it by the kernel's doing. It is no secret: who has CAP_NET_RAW in a pod may set it
+// (since Linux 5.17), and keeps what he sends within the pod by it.
 const ClientMark = 0x6d70
 
 // clientTable is the routing table by which what has ClientMark goes nowhere but to this namespace itself, whatever its destination.

@@ -90,7 +90,7 @@ func (h *podHost) File(name, path string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("volume %q is not one of the pod's", name)
 	}
-	return volume.ReadFile(one, box.root, path)
+	return volume.ReadFile(one, box.root, path, h.readAsRoot)
 }
 
 func missing(err error) error {

@@ -48,7 +48,7 @@ func containerFields() []Field {
 		{Type: "EnvVarSource", Name: "resourceFieldRef", Support: Done},
 		{Type: "EnvVarSource", Name: "configMapKeyRef", Support: Done},
 		{Type: "EnvVarSource", Name: "secretKeyRef", Support: Done},
-		{Type: "EnvVarSource", Name: "fileKeyRef", Support: Done, Note: "of a file that you could read yourself: one of the pod's root, or one that all may read"},
+		{Type: "EnvVarSource", Name: "fileKeyRef", Support: Done},
 		{Type: "FileKeySelector", Name: "volumeName", Support: Done},
 		{Type: "FileKeySelector", Name: "path", Support: Done},
 		{Type: "FileKeySelector", Name: "key", Support: Done},

@@ -113,7 +113,7 @@ func (d *daemon) serveRedirect() error {
 	return nil
 }
 
-// servePasta has pasta carry what leaves the network, as long as it runs.
+// servePasta has pasta carry what leaves the network.
 func (d *daemon) servePasta() error {
 	path, err := uplink.FindPasta(d.ctx)
 	if err != nil {
@@ -124,12 +124,27 @@ func (d *daemon) servePasta() error {
 		return err
 	}
 	d.uplink = uplinkPasta
-	go func() {
-		if err := uplink.Pasta(d.ctx, uplink.PastaOptions{Path: path, Net: d.ns}); err != nil {
-			d.log(fmt.Errorf("the way out is gone: %w", err))
-		}
-	}()
+	go d.keepPasta(uplink.PastaOptions{Path: path, Net: d.ns})
 	return nil
+}
+
+// keepPasta runs pasta until we end. It is a process, and may be killed; who keeps dying starts less and less often.
+func (d *daemon) keepPasta(o uplink.PastaOptions) {
+	const first, longest = time.Second, 30 * time.Second
+	pause := first
+	for {
+		began := time.Now()
+		err := uplink.Pasta(d.ctx, o)
+		if err == nil {
+			return
+		}
+		if time.Since(began) > longest {
+			pause = first
+		}
+		d.log(fmt.Errorf("the way out is gone for %v: %w", pause, err))
+		time.Sleep(pause)
+		pause = min(2*pause, longest)
+	}
 }
 
 // outside is what both of ours carry: everything but what is the network's own.

@@ -239,14 +239,29 @@ func openVolume(one Volume, sandbox string) (*os.Root, error) {
 // maxEnvFile bounds what a container may have us read.
 const maxEnvFile = 1 << 20
 
-// ReadFile reads a small file in a volume. Trust boundary: containers have written it, so it may be a link, which leads no further than the volume,
-// or a pipe, which is not waited for.
-func ReadFile(one Volume, sandbox, name string) ([]byte, error) {
+// ReadFile reads a small file in a volume. One that belongs to another user of the container's may not be ours to read: asRoot is asked to do
+// ReadIn with the volume's folder as who has all the user's ids, as a kubelet is root.
+func ReadFile(one Volume, sandbox, name string, asRoot func(folder *os.File, name string) ([]byte, error)) ([]byte, error) {
 	root, err := openVolume(one, sandbox)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
+	data, err := ReadIn(root, name)
+	if !errors.Is(err, fs.ErrPermission) {
+		return data, err
+	}
+	folder, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	return asRoot(folder, name)
+}
+
+// ReadIn reads a small file in a volume's folder. Trust boundary: containers have written it, so it may be a link, which leads no further than the
+// volume, or a pipe, which is not waited for.
+func ReadIn(root *os.Root, name string) ([]byte, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
