@@ -60,10 +60,17 @@ func TestApply(t *testing.T) {
 			}
 			live := replaced(t, string(before.JSON), c.live...)
 			now := decodeOne(t, replaced(t, c.file, c.from, c.to))
+			if err := now.SaveConfig(); err != nil {
+				t.Fatal(err)
+			}
+			file := string(now.JSON)
 			changed, unknown, err := now.Apply([]byte(live))
 			if err != nil {
 				if c.err == "" || !strings.Contains(err.Error(), c.err) {
 					t.Errorf("the error is %v, want %q", err, c.err)
+				}
+				if err := now.render(); err != nil || string(now.JSON) != file {
+					t.Errorf("%v: it is no more what the file says: %s", err, now.JSON)
 				}
 				return
 			}
@@ -120,6 +127,9 @@ func TestLastApplied(t *testing.T) {
 func TestApplyWithoutLastApplied(t *testing.T) {
 	before := decodeOne(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b, c: d}\n")
 	now := decodeOne(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {c: e}\n")
+	if err := now.SaveConfig(); err != nil {
+		t.Fatal(err)
+	}
 	changed, unknown, err := now.Apply(before.JSON)
 	if !changed || !unknown || err != nil || !strings.Contains(string(now.JSON), `"data":{"a":"b","c":"e"}`) {
 		t.Errorf("changed %t, unknown %t, %v: %s", changed, unknown, err, now.JSON)
