@@ -121,10 +121,7 @@ func (a *app) mergePod(o *manifest.Object, there *pod.Stored, dry bool) (string,
 	if there.Metadata.Deleted != nil {
 		fmt.Fprintf(a.err, "Warning: Detected changes to resource %s which is currently being deleted.\n", o.Name)
 	}
-	before, err := there.Manifest()
-	if err == nil {
-		before, err = manifest.Live(before, &there.Pod, nil)
-	}
+	before, err := liveManifest(there)
 	if err != nil {
 		return "", err
 	}
@@ -139,6 +136,15 @@ func (a *app) mergePod(o *manifest.Object, there *pod.Stored, dry bool) (string,
 		p.Spec, p.Metadata.Labels, p.Metadata.Annotations = o.Pod.Spec, o.Labels, o.Annotations
 		return nil
 	})
+}
+
+// liveManifest is a pod's manifest, with what label and annotate have changed.
+func liveManifest(there *pod.Stored) ([]byte, error) {
+	data, err := there.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Live(data, &there.Pod, nil)
 }
 
 // remakePod is for what Kubernetes lets nobody change: the pod ends, and another takes its name.
