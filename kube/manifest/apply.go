@@ -82,6 +82,10 @@ func (o *Object) Apply(old []byte) (changed, unknown bool, err error) {
 		return false, false, err
 	}
 	file["metadata"].(map[string]any)["annotations"].(map[string]any)[LastApplied] = meta(o.typed).Annotations[LastApplied]
+	if spec, _ := live["spec"].(map[string]any); spec["nodeName"] == nil {
+		wanted, _ := file["spec"].(map[string]any)
+		delete(wanted, "nodeName") // of a file that `get -o yaml` has written: there is one machine
+	}
 	if o.Kind == "Secret" {
 		encodeStrings(last)
 		encodeStrings(file)

@@ -38,6 +38,7 @@ func TestApply(t *testing.T) {
 			file: oldPod, live: []string{`"tolerations":[`, `"tolerations":[{"key":"z"},`}, err: "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds",
 		},
 		"latest, by its default policy": {file: oldPod, from: "web:1", to: "web", changed: true, has: []string{`"image":"web","imagePullPolicy":"IfNotPresent"`}},
+		"a node, as get -o yaml says":   {file: oldPod, from: "spec:\n", to: "spec:\n  nodeName: box\n", changed: true, has: []string{`\"nodeName\":\"box\"`}, hasNot: []string{`"nodeName":"box"`}},
 		"a variable":                    {file: oldPod, from: "{name: A, value: a}", to: "{name: B, value: b}", err: "spec: Forbidden: pod updates may not change fields other than"},
 		"a field no more, which has a default": {
 			file: strings.Replace(oldPod, "spec:\n", "spec:\n  restartPolicy: Never\n", 1), from: "  restartPolicy: Never\n", to: "", err: "spec.restartPolicy: \"Never\" → \"Always\"",
