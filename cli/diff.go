@@ -22,9 +22,11 @@ import (
 
 func (a *app) diffVerb() *urfave.Command {
 	return &urfave.Command{
-		Name: "diff", Usage: "List what a container changed in its image's files", ArgsUsage: "CONTAINER", Category: groupContainers,
-		Description: "A was added, C was changed, D was deleted. Volumes are no part of it.\n\n" + examples("minipod diff web"),
-		Action:      a.inNamespace(a.diff),
+		Name: "diff", Usage: "List what a container changed in its image's files", ArgsUsage: "CONTAINER    or    -f FILE", Category: groupContainers,
+		Description: "A was added, C was changed, D was deleted. Volumes are no part of it.\n\n" +
+			"With -f: what `minipod apply -f` would change. The exit status is 1 if it is anything, and 2 after an error.\n\n" +
+			examples("minipod diff web", "minipod diff -f web.yaml"),
+		Flags: diffFlags(), Action: a.diffAny,
 	}
 }
 

@@ -51,7 +51,7 @@ func (a *app) applyVerb() *urfave.Command {
 			"and what label, annotate and set image made stays where the file is silent.\n\n" +
 			examples("minipod apply -f web.yaml", "minipod apply -f manifests/ -R", "generate-it | minipod apply -f -", "minipod apply -f web.yaml --dry-run=client",
 				"minipod apply -f manifests/ --prune -l app=web"),
-		Flags: append(append(manifestFlags("the manifest: a `FILE`, all .yaml, .yml and .json files of a folder, or - for standard input"), writeFlags()...), pruneFlags()...),
+		Flags: append(append(manifestFlags("the manifest: a `FILE`, all .yaml, .yml and .json files of a folder, or - for standard input"), writeFlags()...), applyFlags()...),
 		Action: a.aboutPods(func(c *urfave.Context) error {
 			if err := checkArgs(c, 0, 0); err != nil {
 				return err
@@ -112,15 +112,15 @@ func (a *app) createAny(docker urfave.ActionFunc) urfave.ActionFunc {
 
 // A writing is an `apply` or a `create -f` with its flags read.
 type writing struct {
-	create, save bool
-	dry          string
-	form         string
+	create, save, force bool
+	dry                 string
+	form                string
 }
 
 // write applies or creates all that the flags name, one after the other: what is wrong with one does not hold up the rest. The objects that
 // were written come back, too.
 func (a *app) write(c *urfave.Context, create bool) (written []*manifest.Object, failed error) {
-	w := writing{create: create, save: create && c.Bool("save-config"), form: c.String("output")}
+	w := writing{create: create, save: create && c.Bool("save-config"), force: !create && c.Bool("force"), form: c.String("output")}
 	var err error
 	if w.dry, err = dryRun(c); err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func (a *app) write(c *urfave.Context, create bool) (written []*manifest.Object,
 		return nil, hint.Wrap(fmt.Errorf("no objects passed to %s", c.Command.Name), "look at the labels in the files: -l chooses by them")
 	}
 	for _, o := range objects {
-		how, err := a.writeObject(o, w)
+		how, err := a.writeObject(c.Context, o, w)
 		if err == nil {
 			err = a.sayWritten(o, how+dryNote(w.dry), w.form)
 		}

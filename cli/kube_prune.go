@@ -10,9 +10,10 @@ import (
 	"codeberg.org/minipod/minipod/kube/manifest"
 )
 
-func pruneFlags() []urfave.Flag {
+func applyFlags() []urfave.Flag {
 	return []urfave.Flag{
 		selectorFlag(),
+		&urfave.BoolFlag{Name: "force", Usage: "delete what may not be changed so, and make it anew"},
 		&urfave.BoolFlag{Name: "prune", Usage: "delete what was applied before and is not in the files: with -l or --all"},
 		&urfave.BoolFlag{Name: "all", Usage: "with --prune: of all objects in the files' namespaces"},
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -15,9 +16,12 @@ import (
 // What `apply` and `create -f` do with an object that they have read.
 
 // writeObject makes an object what it is to be, and answers what became of it: created, configured or unchanged.
-func (a *app) writeObject(o *manifest.Object, w writing) (string, error) {
+func (a *app) writeObject(ctx context.Context, o *manifest.Object, w writing) (string, error) {
+	if err := w.saveConfig(o); err != nil {
+		return "", err
+	}
 	if o.Kind == kindPod {
-		return a.writePod(o, w)
+		return a.writePod(ctx, o, w)
 	}
 	how := ""
 	done := errors.New("done") // keeps Update from writing
@@ -25,13 +29,13 @@ func (a *app) writeObject(o *manifest.Object, w writing) (string, error) {
 		var err error
 		switch {
 		case old == nil:
-			if how, err = "created", w.saveConfig(o); err == nil {
-				err = o.Created(newUID(), time.Now())
-			}
+			how, err = "created", o.Created(newUID(), time.Now())
 		case w.create:
 			return nil, alreadyExists(o)
 		default:
-			how, err = a.merge(o, old)
+			if how, err = a.merge(o, old); w.force && isInvalid(err) {
+				how, err = "configured", o.Created(newUID(), time.Now())
+			}
 		}
 		if err == nil && (w.dry != "" || how == "unchanged") {
 			err = done
@@ -44,7 +48,7 @@ func (a *app) writeObject(o *manifest.Object, w writing) (string, error) {
 	return how, err
 }
 
-// saveConfig is for what is new: apply keeps the file in an annotation, create where it is asked to.
+// saveConfig has apply keep the file in an annotation, and create where it is asked to.
 func (w writing) saveConfig(o *manifest.Object) error {
 	if w.create && !w.save {
 		return nil
@@ -63,7 +67,15 @@ func (a *app) merge(o *manifest.Object, old []byte) (how string, err error) {
 		fmt.Fprintf(a.err, "Warning: resource %s/%s is missing the %s annotation which is required by minipod apply. minipod apply should only be used on resources created "+
 			"declaratively by either minipod create --save-config or minipod apply. The missing annotation will be patched automatically.\n", kind.plural, o.Name, manifest.LastApplied)
 	}
+	if isInvalid(err) {
+		err = hint.Wrap(err, "delete it, and make it anew: minipod apply --force -f FILE")
+	}
 	return updated(changed, err)
+}
+
+func isInvalid(err error) bool {
+	var invalid *manifest.Invalid
+	return errors.As(err, &invalid)
 }
 
 func updated(changed bool, err error) (string, error) {
@@ -81,14 +93,11 @@ func alreadyExists(o *manifest.Object) error {
 	return hint.Wrap(serverError("AlreadyExists", "%s %q already exists", kind.plural, o.Name), "change what is there with: minipod apply -f")
 }
 
-func (a *app) writePod(o *manifest.Object, w writing) (string, error) {
+func (a *app) writePod(ctx context.Context, o *manifest.Object, w writing) (string, error) {
 	for {
 		there, err := pod.Find(a.dirs, o.Namespace, o.Name)
 		switch {
 		case errors.Is(err, pod.ErrNotFound):
-			if err := w.saveConfig(o); err != nil {
-				return "", err
-			}
 			return "created", a.createPod(o, w.dry != "")
 		case err != nil:
 			return "", err
@@ -96,6 +105,9 @@ func (a *app) writePod(o *manifest.Object, w writing) (string, error) {
 			return "", alreadyExists(o)
 		}
 		how, err := a.mergePod(o, there, w.dry != "")
+		if w.force && isInvalid(err) {
+			return "configured", a.remakePod(ctx, o, there, w.dry != "")
+		}
 		if !errors.Is(err, errOutdated) {
 			return how, err
 		}
@@ -109,10 +121,7 @@ func (a *app) mergePod(o *manifest.Object, there *pod.Stored, dry bool) (string,
 	if there.Metadata.Deleted != nil {
 		fmt.Fprintf(a.err, "Warning: Detected changes to resource %s which is currently being deleted.\n", o.Name)
 	}
-	before, err := there.Manifest()
-	if err == nil {
-		before, err = manifest.Live(before, &there.Pod, nil)
-	}
+	before, err := liveManifest(there)
 	if err != nil {
 		return "", err
 	}
@@ -127,6 +136,30 @@ func (a *app) mergePod(o *manifest.Object, there *pod.Stored, dry bool) (string,
 		p.Spec, p.Metadata.Labels, p.Metadata.Annotations = o.Pod.Spec, o.Labels, o.Annotations
 		return nil
 	})
+}
+
+// liveManifest is a pod's manifest, with what label and annotate have changed.
+func liveManifest(there *pod.Stored) ([]byte, error) {
+	data, err := there.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	return manifest.Live(data, &there.Pod, nil)
+}
+
+// remakePod is for what Kubernetes lets nobody change: the pod ends, and another takes its name.
+func (a *app) remakePod(ctx context.Context, o *manifest.Object, there *pod.Stored, dry bool) error {
+	if dry {
+		return nil
+	}
+	d := &deletion{a: a}
+	if err := d.remove(&kubeObject{kind: podKind(), meta: there.Metadata}); err != nil && !errors.Is(err, errMissing) {
+		return err
+	}
+	if err := d.await(ctx); err != nil {
+		return interrupted(ctx, err)
+	}
+	return a.createPod(o, false)
 }
 
 func (a *app) createPod(o *manifest.Object, dry bool) error {

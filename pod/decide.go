@@ -99,12 +99,9 @@ func (d *decider) late() bool {
 
 // failed tells whether an init container has failed for good.
 func (d *decider) failed() bool {
-	if d.p.Spec.RestartPolicy != "Never" {
-		return false
-	}
 	for i := range d.p.Spec.InitContainers {
 		c := &d.p.Spec.InitContainers[i]
-		if l := d.life(c); !c.Sidecar() && l.Stage == Ended && !l.Again && l.Ended.ExitCode != 0 {
+		if l := d.life(c); !c.Sidecar() && l.Stage == Ended && l.Ended.ExitCode != 0 && !d.restarts(c, l) {
 			return true
 		}
 	}
@@ -117,8 +114,8 @@ func (d *decider) completed() bool {
 		return false
 	}
 	for i := range d.p.Spec.Containers {
-		l := d.life(&d.p.Spec.Containers[i])
-		if l.Stage != Ended || d.restarts(l) {
+		c := &d.p.Spec.Containers[i]
+		if l := d.life(c); l.Stage != Ended || d.restarts(c, l) {
 			return false
 		}
 	}
@@ -126,14 +123,38 @@ func (d *decider) completed() bool {
 }
 
 // restarts tells whether a container that has ended starts again.
-func (d *decider) restarts(l *Life) bool {
-	switch {
-	case l.Again, d.p.Spec.RestartPolicy == "Always", d.p.Spec.RestartPolicy == "":
-		return true
-	case d.p.Spec.RestartPolicy == "OnFailure":
-		return l.Ended.ExitCode != 0
+func (d *decider) restarts(c *Container, l *Life) bool {
+	return l.Again || d.p.restarts(c, l.Ended.ExitCode)
+}
+
+// restarts tells whether a container that has ended by itself starts again: by the first of its own rules that knows the exit code, else by its
+// own policy, else by the pod's (ContainerShouldRestart of kubernetes/pkg/api/v1/pod/util.go).
+func (p *Pod) restarts(c *Container, code int32) bool {
+	for _, rule := range c.RestartPolicyRules {
+		if rule.ExitCodes != nil && slices.Contains(rule.ExitCodes.Values, code) == (rule.ExitCodes.Operator == "In") {
+			return true
+		}
 	}
-	return false
+	switch p.policy(c) {
+	case "Never":
+		return false
+	case "OnFailure":
+		return code != 0
+	}
+	return true
+}
+
+// isSidecar tells an init container that always restarts from a container whose own policy says the same.
+func (p *Pod) isSidecar(c *Container) bool {
+	return c.Sidecar() && slices.ContainsFunc(p.Spec.InitContainers, func(init Container) bool { return init.Name == c.Name })
+}
+
+// policy is the restart policy of a container.
+func (p *Pod) policy(c *Container) string {
+	if c.RestartPolicy != nil {
+		return *c.RestartPolicy
+	}
+	return p.Spec.RestartPolicy
 }
 
 // prepare sees to the sandbox, without which nothing runs.
@@ -243,7 +264,7 @@ func (d *decider) keep(c *Container) {
 		switch {
 		case l.Again:
 			d.start(c, l, l.Unwell != "")
-		case c.Sidecar() || d.restarts(l):
+		case d.restarts(c, l):
 			d.start(c, l, true)
 		}
 	}
@@ -251,7 +272,7 @@ func (d *decider) keep(c *Container) {
 
 // check ends a container that is not what it should be, to start it again.
 func (d *decider) check(c *Container, l *Life) {
-	restarts := c.Sidecar() || d.p.Spec.RestartPolicy != "Never"
+	restarts := d.p.policy(c) != "Never" // the rules are about exit codes, and it has none yet
 	switch {
 	case l.Image != c.Image:
 		d.kill(c, d.grace(), fmt.Sprintf("Container %s definition changed, will be restarted", c.Name), true) // LAB: definition-changed
@@ -339,7 +360,7 @@ func (d *decider) end(grace time.Duration, failed bool) {
 	}
 	alive := false
 	for c := range d.p.all() {
-		if !c.Sidecar() && d.life(c).Stage.alive() {
+		if !d.p.isSidecar(c) && d.life(c).Stage.alive() {
 			alive = true
 			d.kill(c, grace, "", false)
 		}

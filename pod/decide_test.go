@@ -252,6 +252,73 @@ func TestRestartPolicies(t *testing.T) {
 	s.want("stop sandbox", Failed)
 }
 
+// TestContainerRestartPolicies has containers that differ from their pod, in an init container's place, too.
+func TestContainerRestartPolicies(t *testing.T) {
+	const initial, again, stop = "start i#0; start i#1", "start a#1", "stop sandbox"
+	in := func(operator string, values ...int32) []RestartRule {
+		return []RestartRule{{"Restart", &ExitCodes{operator, values}}}
+	}
+	for _, tt := range []struct {
+		pod, own   string
+		rules      []RestartRule
+		code       int32
+		did, phase string
+	}{
+		{"Always", "Never", nil, 0, stop, Succeeded},
+		{"Always", "Never", nil, 3, stop, Failed},
+		{"Never", "Always", nil, 0, again, Running},
+		{"Never", "OnFailure", nil, 0, stop, Succeeded},
+		{"Never", "OnFailure", nil, 3, again, Running},
+		{"OnFailure", "Never", in("In", 42, 43), 43, again, Running},
+		{"OnFailure", "Never", in("In", 42, 43), 44, stop, Failed},
+		{"OnFailure", "Never", in("In", 0), 0, again, Running},
+		{"Always", "Never", in("NotIn", 42), 43, again, Running},
+		{"Always", "Never", in("NotIn", 42), 42, stop, Failed},
+		{"Always", "OnFailure", in("In", 42), 7, again, Running}, // no rule of its own, so its policy
+		{"Always", "Never", append(in("In", 1), in("In", 2)...), 2, again, Running},
+	} {
+		c := named("a")
+		c[0].RestartPolicy, c[0].RestartPolicyRules = &tt.own, tt.rules
+		s := simulate(t, Spec{Containers: c, RestartPolicy: tt.pod})
+		s.want("start sandbox #0; start a#0", Running)
+		s.exit("a", tt.code)
+		s.want(tt.did, tt.phase)
+		if over := tt.did == stop; s.d.Over != over {
+			t.Errorf("%s, %s after %d: over is %v", tt.pod, tt.own, tt.code, s.d.Over)
+		}
+
+		if tt.own == "Always" || tt.code == 0 {
+			continue
+		}
+		i := named("i")
+		i[0].RestartPolicy, i[0].RestartPolicyRules = &tt.own, tt.rules
+		s = simulate(t, Spec{InitContainers: i, Containers: named("a"), RestartPolicy: tt.pod})
+		s.want("start sandbox #0; start i#0", Pending)
+		s.exit("i", tt.code)
+		if tt.did == stop {
+			s.want(stop, Failed)
+			continue
+		}
+		s.want("start i#1", Pending)
+		s.exit("i", 0)
+		s.want("start a#0", Running)
+	}
+
+	never, always := "Never", "Always"
+	c := named("a", "b")
+	c[0].RestartPolicy, c[1].RestartPolicy = &never, &always
+	c[0].LivenessProbe = &Probe{}
+	s := simulate(t, Spec{Containers: c, RestartPolicy: "OnFailure"})
+	s.want("start sandbox #0; start a#0; start b#0", Running)
+	s.exit("a", 1)
+	s.exit("b", 0)
+	s.want("start b#1", Running)
+	s.wantState("a", "ended 1")
+	now := s.w.Now
+	s.p.Metadata.Deleted = &now // what always restarts is ended as all others are
+	s.want("kill b in 2s; stop sandbox", Running)
+}
+
 func TestInitContainers(t *testing.T) {
 	s := simulate(t, Spec{InitContainers: named("i", "j"), Containers: named("a"), RestartPolicy: "Always"})
 	s.want("start sandbox #0; start i#0", Pending)

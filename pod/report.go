@@ -108,15 +108,16 @@ func (d *decider) phase(s *Status) string {
 				pendingInit++
 			}
 		case l.Stage == Ended && l.Ended.ExitCode == 0:
-		case l.Stage == Ended && d.p.Spec.RestartPolicy == "Never":
+		case l.Stage == Ended && !d.restarts(c, l):
 			failedInit++
 		default:
 			pendingInit++
 		}
 	}
-	running, waiting, stopped, succeeded := 0, 0, 0, 0
+	running, waiting, stopped, succeeded, restarting := 0, 0, 0, 0, 0
 	for i := range s.ContainerStatuses {
-		switch c := &s.ContainerStatuses[i]; {
+		c := &s.ContainerStatuses[i]
+		switch {
 		case c.State.Running != nil:
 			running++
 		case c.State.Terminated != nil:
@@ -129,8 +130,10 @@ func (d *decider) phase(s *Status) string {
 		default:
 			waiting++
 		}
+		if l := d.life(&d.p.Spec.Containers[i]); l.Stage != Ended || d.restarts(&d.p.Spec.Containers[i], l) {
+			restarting++ // or not ended at all
+		}
 	}
-	policy := d.p.Spec.RestartPolicy
 	switch {
 	case len(s.ContainerStatuses) == 0: // the first is still to come
 		return Pending
@@ -144,14 +147,12 @@ func (d *decider) phase(s *Status) string {
 		return Running
 	case d.sidecarsAlive():
 		return Running
-	case policy == "Always" || policy == "":
+	case restarting > 0:
 		return Running
 	case stopped == succeeded:
 		return Succeeded
-	case policy == "Never":
-		return Failed
 	}
-	return Running
+	return Failed
 }
 
 // sidecarsAlive tells whether a sidecar is still to end.

@@ -82,7 +82,8 @@ type Container struct {
 	EnvFrom                  []EnvFrom                 `json:"envFrom,omitempty"`
 	Env                      []EnvVar                  `json:"env,omitempty"`
 	Resources                Resources                 `json:"resources,omitzero"`
-	RestartPolicy            *string                   `json:"restartPolicy,omitempty"` // of an init container: Always makes it a sidecar
+	RestartPolicy            *string                   `json:"restartPolicy,omitempty"` // in place of the pod's; Always makes an init container a sidecar
+	RestartPolicyRules       []RestartRule             `json:"restartPolicyRules,omitempty"`
 	VolumeMounts             []VolumeMount             `json:"volumeMounts,omitempty"`
 	LivenessProbe            *Probe                    `json:"livenessProbe,omitempty"`
 	ReadinessProbe           *Probe                    `json:"readinessProbe,omitempty"`
@@ -94,6 +95,18 @@ type Container struct {
 	Stdin                    bool                      `json:"stdin,omitempty"`
 	StdinOnce                bool                      `json:"stdinOnce,omitempty"`
 	TTY                      bool                      `json:"tty,omitempty"`
+}
+
+// A RestartRule is a v1.ContainerRestartRule. Its action is Restart.
+type RestartRule struct {
+	Action    string     `json:"action,omitempty"`
+	ExitCodes *ExitCodes `json:"exitCodes,omitempty"`
+}
+
+// ExitCodes are a v1.ContainerRestartRuleOnExitCodes.
+type ExitCodes struct {
+	Operator string  `json:"operator,omitempty"` // In, NotIn
+	Values   []int32 `json:"values,omitempty"`
 }
 
 // Sidecar tells whether an init container stays beside the others.

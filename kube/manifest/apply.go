@@ -62,13 +62,11 @@ func (o *Object) SaveConfig() error {
 	return o.render()
 }
 
-// Apply makes o, which has just been read, what `apply` makes of old, the JSON of the same object as it is now: what the file says, without
-// what the file applied before said and this one doesn't, and with all that others gave it. It tells whether that changes anything, and whether old had no
-// LastApplied, in which case nothing is known to be no longer said. It is Invalid where an API server would not let it be.
+// Apply makes o, which has just been read and has LastApplied by SaveConfig, what `apply` makes of old, the JSON of the same object as it is
+// now: what the file says, without what the file applied before said and this one doesn't, and with all that others gave it. It tells whether
+// that changes anything, and whether old had no LastApplied, in which case nothing is known to be no longer said. It is Invalid where an API
+// server would not let it be: o is then still what the file says.
 func (o *Object) Apply(old []byte) (changed, unknown bool, err error) {
-	if err := o.SaveConfig(); err != nil {
-		return false, false, err
-	}
 	var live, last map[string]any
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(old, &live); err != nil {
 		return false, false, fmt.Errorf("decode %s %q: %w", o.Kind, o.Name, err)
@@ -84,6 +82,10 @@ func (o *Object) Apply(old []byte) (changed, unknown bool, err error) {
 		return false, false, err
 	}
 	file["metadata"].(map[string]any)["annotations"].(map[string]any)[LastApplied] = meta(o.typed).Annotations[LastApplied]
+	if spec, _ := live["spec"].(map[string]any); spec["nodeName"] == nil {
+		wanted, _ := file["spec"].(map[string]any)
+		delete(wanted, "nodeName") // of a file that `get -o yaml` has written: there is one machine
+	}
 	if o.Kind == "Secret" {
 		encodeStrings(last)
 		encodeStrings(file)
@@ -96,8 +98,11 @@ func (o *Object) Apply(old []byte) (changed, unknown bool, err error) {
 	if err != nil {
 		return false, false, err
 	}
+	saved := o.typed
 	o.typed = merged.typed
-	changed, err = o.Update(old)
+	if changed, err = o.Update(old); err != nil {
+		o.typed = saved
+	}
 	return changed, unknown, err
 }
 

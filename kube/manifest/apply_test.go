@@ -38,6 +38,7 @@ func TestApply(t *testing.T) {
 			file: oldPod, live: []string{`"tolerations":[`, `"tolerations":[{"key":"z"},`}, err: "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds",
 		},
 		"latest, by its default policy": {file: oldPod, from: "web:1", to: "web", changed: true, has: []string{`"image":"web","imagePullPolicy":"IfNotPresent"`}},
+		"a node, as get -o yaml says":   {file: oldPod, from: "spec:\n", to: "spec:\n  nodeName: box\n", changed: true, has: []string{`\"nodeName\":\"box\"`}, hasNot: []string{`"nodeName":"box"`}},
 		"a variable":                    {file: oldPod, from: "{name: A, value: a}", to: "{name: B, value: b}", err: "spec: Forbidden: pod updates may not change fields other than"},
 		"a field no more, which has a default": {
 			file: strings.Replace(oldPod, "spec:\n", "spec:\n  restartPolicy: Never\n", 1), from: "  restartPolicy: Never\n", to: "", err: "spec.restartPolicy: \"Never\" → \"Always\"",
@@ -60,10 +61,17 @@ func TestApply(t *testing.T) {
 			}
 			live := replaced(t, string(before.JSON), c.live...)
 			now := decodeOne(t, replaced(t, c.file, c.from, c.to))
+			if err := now.SaveConfig(); err != nil {
+				t.Fatal(err)
+			}
+			file := string(now.JSON)
 			changed, unknown, err := now.Apply([]byte(live))
 			if err != nil {
 				if c.err == "" || !strings.Contains(err.Error(), c.err) {
 					t.Errorf("the error is %v, want %q", err, c.err)
+				}
+				if err := now.render(); err != nil || string(now.JSON) != file {
+					t.Errorf("%v: it is no more what the file says: %s", err, now.JSON)
 				}
 				return
 			}
@@ -120,6 +128,9 @@ func TestLastApplied(t *testing.T) {
 func TestApplyWithoutLastApplied(t *testing.T) {
 	before := decodeOne(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b, c: d}\n")
 	now := decodeOne(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {c: e}\n")
+	if err := now.SaveConfig(); err != nil {
+		t.Fatal(err)
+	}
 	changed, unknown, err := now.Apply(before.JSON)
 	if !changed || !unknown || err != nil || !strings.Contains(string(now.JSON), `"data":{"a":"b","c":"e"}`) {
 		t.Errorf("changed %t, unknown %t, %v: %s", changed, unknown, err, now.JSON)

@@ -61,17 +61,17 @@ func memberOf(t reflect.Type, name string) member {
 func mergeMember(m member, last, file, live any) any {
 	switch file := file.(type) {
 	case map[string]any:
-		now, ok := live.(map[string]any)
-		if !ok || slices.Contains(m.strategy, "replace") || isLeaf(m.of) {
+		if slices.Contains(m.strategy, "replace") || isLeaf(m.of) {
 			return file
 		}
+		now, _ := live.(map[string]any)
 		before, _ := last.(map[string]any)
 		return m.mergeObject(m.of, before, file, now)
 	case []any:
-		now, ok := live.([]any)
-		if !ok || !slices.Contains(m.strategy, "merge") {
+		if !slices.Contains(m.strategy, "merge") {
 			return file
 		}
+		now, _ := live.([]any)
 		before, _ := last.([]any)
 		return m.mergeList(before, file, now)
 	}
@@ -98,7 +98,7 @@ func (m member) mergeList(last, file, live []any) []any {
 	if was == nil || wanted == nil || is == nil {
 		return file
 	}
-	var merged []any
+	merged := make([]any, 0, len(file))
 	var others []string // which stay, though the file has them not
 	for _, key := range is {
 		if !slices.Contains(wanted, key) && !slices.Contains(was, key) {
@@ -117,9 +117,8 @@ func (m member) mergeList(last, file, live []any) []any {
 		for len(others) > 0 && place >= 0 && slices.Index(is, others[0]) < place {
 			merged, others = append(merged, live[slices.Index(is, others[0])]), others[1:]
 		}
-		if wanted, ok := item.(map[string]any); ok && place >= 0 {
-			key := is[place]
-			item = m.mergeObject(m.of.Elem(), at(last, was, key), wanted, at(live, is, key))
+		if object, ok := item.(map[string]any); ok {
+			item = m.mergeObject(element(m.of), at(last, was, wanted[i]), object, at(live, is, wanted[i]))
 		}
 		merged = append(merged, item)
 	}

@@ -72,3 +72,26 @@ func TestThreeWayOfOddLists(t *testing.T) {
 		}
 	}
 }
+
+// FuzzThreeWay merges anything with anything. Who applies the same file again changes nothing.
+func FuzzThreeWay(f *testing.F) {
+	f.Add([]byte(`{"spec":{"volumes":[{"name":"v","emptyDir":{}}]}}`), []byte(`{"spec":{"volumes":[{"name":"v","hostPath":{"path":"/a"}},{"name":"w"}]}}`),
+		[]byte(`{"metadata":{"finalizers":["b","a"]},"spec":{"volumes":[{"name":"u"},{"name":"v","emptyDir":{"medium":""}}]}}`))
+	f.Add([]byte(`{"spec":{"containers":[{"name":"a"}]}}`), []byte(`{"spec":{"containers":[{"name":1,"env":[{"name":"x"},{"name":"x"}]},{}]}}`), []byte(`{"spec":{"containers":{"a":null}}}`))
+	f.Fuzz(func(t *testing.T, a, b, c []byte) {
+		var last, file, live map[string]any
+		for _, x := range []struct {
+			text []byte
+			into *map[string]any
+		}{{a, &last}, {b, &file}, {c, &live}} {
+			if json.Unmarshal(x.text, x.into) != nil {
+				return
+			}
+		}
+		pod := reflect.TypeFor[v1.Pod]()
+		once := threeWay(pod, last, file, live)
+		if twice := threeWay(pod, file, file, once); encoded(t, twice) != encoded(t, once) {
+			t.Errorf("once  %s\ntwice %s", encoded(t, once), encoded(t, twice))
+		}
+	})
+}

@@ -26,9 +26,7 @@ func (c *checker) containers(p *field.Path, s *v1.PodSpec, volumes map[string]bo
 		names[ctr.Name] = true
 		c.lifecycle(p.Child("lifecycle"), ctr.Lifecycle, s)
 		c.probes(p, ctr)
-		if ctr.RestartPolicy != nil {
-			c.forbidden(p.Child("restartPolicy"), "may not be set for non-init containers")
-		}
+		c.restarts(p, ctr)
 	}
 	c.hostPorts(p, s.Containers)
 }
@@ -41,11 +39,8 @@ func (c *checker) initContainers(p *field.Path, s *v1.PodSpec, volumes map[strin
 	for i := range s.InitContainers {
 		ctr, p := &s.InitContainers[i], p.Index(i)
 		c.container(p, ctr, volumes)
-		sidecar := false
-		if policy := ctr.RestartPolicy; policy != nil {
-			oneOf(c, p.Child("restartPolicy"), *policy, v1.ContainerRestartPolicyAlways)
-			sidecar = *policy == v1.ContainerRestartPolicyAlways
-		}
+		c.restarts(p, ctr)
+		sidecar := ctr.RestartPolicy != nil && *ctr.RestartPolicy == v1.ContainerRestartPolicyAlways
 		if names[ctr.Name] && ctr.Name != "" {
 			c.add(field.Duplicate(p.Child("name"), ctr.Name))
 		}
@@ -68,6 +63,32 @@ func (c *checker) initContainers(p *field.Path, s *v1.PodSpec, volumes map[strin
 			if not.set {
 				c.forbidden(p.Child(not.name), "may not be set for init containers without restartPolicy=Always")
 			}
+		}
+	}
+}
+
+// restarts checks a container's own restart policy, and its rules.
+func (c *checker) restarts(p *field.Path, ctr *v1.Container) {
+	if ctr.RestartPolicy != nil {
+		oneOf(c, p.Child("restartPolicy"), *ctr.RestartPolicy, v1.ContainerRestartPolicyAlways, v1.ContainerRestartPolicyNever, v1.ContainerRestartPolicyOnFailure)
+	} else if len(ctr.RestartPolicyRules) > 0 {
+		c.required(p.Child("restartPolicy"), "must specify restartPolicy when restart rules are used")
+	}
+	p = p.Child("restartPolicyRules")
+	if len(ctr.RestartPolicyRules) > 20 {
+		c.add(field.TooMany(p, len(ctr.RestartPolicyRules), 20))
+	}
+	for i, rule := range ctr.RestartPolicyRules {
+		p := p.Index(i)
+		oneOf(c, p.Child("action"), rule.Action, v1.ContainerRestartRuleActionRestart, v1.ContainerRestartRuleActionRestartAllContainers)
+		if rule.ExitCodes == nil {
+			c.required(p.Child("exitCodes"), "must be specified")
+			continue
+		}
+		p = p.Child("exitCodes")
+		oneOf(c, p.Child("operator"), rule.ExitCodes.Operator, v1.ContainerRestartRuleOnExitCodesOpIn, v1.ContainerRestartRuleOnExitCodesOpNotIn)
+		if len(rule.ExitCodes.Values) > 255 {
+			c.add(field.TooMany(p.Child("values"), len(rule.ExitCodes.Values), 255))
 		}
 	}
 }
