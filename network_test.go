@@ -126,6 +126,9 @@ func TestNetworkKills(t *testing.T) {
 	before := takeCensus(t)
 	m.must("run", "-d", "--name", "stays", alpine(), "sleep", "600")
 	address := strings.TrimSpace(m.must("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "stays"))
+	if guarded := m.must("network", "inspect", "-f", "{{.Node.Guarded}}"); guarded != "true\n" {
+		t.Errorf("guarded: %s", guarded)
+	}
 	anchor := processes(t, "minipod anchor")
 	for range 3 {
 		m.must("run", "-d", "--name", "goes", alpine(), "sleep", "600")

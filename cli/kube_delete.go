@@ -105,26 +105,31 @@ func (d *deletion) readGrace(c *urfave.Context) error {
 }
 
 // toDelete finds what the arguments mean.
+// findManifested finds the objects that are in the files of -f. One that is not there is an error, unless it may be gone.
+func (a *app) findManifested(c *urfave.Context, mayBeGone bool) (found []*kubeObject, failed error) {
+	manifests, failed := a.readManifests(c, false)
+	for _, m := range manifests {
+		kind, err := findKind(m.Kind)
+		var o *kubeObject
+		if err == nil {
+			o, err = a.findObject(target{kind, m.Name}, m.Namespace)
+		}
+		switch {
+		case err == nil:
+			found = append(found, o)
+		case !mayBeGone || !errors.Is(err, errMissing):
+			failed = a.said(failed, err)
+		}
+	}
+	return found, failed
+}
+
 func (a *app) toDelete(c *urfave.Context) ([]*kubeObject, error) {
 	if len(c.StringSlice("filename")) > 0 {
 		if c.NArg() > 0 {
 			return nil, usageError(c, "when paths are provided as input, you may not specify resource arguments as well")
 		}
-		manifests, err := a.readManifests(c, false)
-		var found []*kubeObject
-		for _, m := range manifests {
-			kind, e := findKind(m.Kind)
-			var o *kubeObject
-			if e == nil {
-				o, e = a.findObject(target{kind, m.Name}, m.Namespace)
-			}
-			if e != nil {
-				err = a.said(err, e)
-				continue
-			}
-			found = append(found, o)
-		}
-		return found, err
+		return a.findManifested(c, false)
 	}
 	kinds, named, err := parseTargets(c.Args().Slice())
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 // waitFlags are kubectl's: docker's wait has none.
 func waitFlags() []urfave.Flag {
-	return append(namespaceFlags(), selectorFlag(),
+	return append(append(manifestFlags("with --for: wait for the objects of a `FILE`, all files of a folder, or - for standard input"), namespaceFlags()...), selectorFlag(),
 		&urfave.StringSliceFlag{Name: "for", Usage: "wait for pods: this `CONDITION` of them: condition=Ready, condition=Ready=False, delete, create, jsonpath='{.status.phase}'=Running"},
 		&urfave.StringFlag{Name: "field-selector", Usage: "only those with these `FIELDS`: status.phase=Running"},
 		&urfave.BoolFlag{Name: "all", Usage: "every one of the type"},
@@ -29,7 +29,7 @@ func waitFlags() []urfave.Flag {
 func (a *app) waitAny(c *urfave.Context) error {
 	switch len(c.StringSlice("for")) {
 	case 0:
-		for _, flag := range []string{"selector", "namespace", "all", "timeout", "all-namespaces", "field-selector"} {
+		for _, flag := range []string{"selector", "namespace", "all", "timeout", "all-namespaces", "field-selector", "filename", "recursive"} {
 			if c.IsSet(flag) {
 				return usageError(c, "--"+flag+" goes with --for")
 			}
@@ -118,6 +118,9 @@ func (a *app) waitFor(c *urfave.Context, text string) error {
 	if err != nil {
 		return err
 	}
+	if len(c.StringSlice("filename")) > 0 {
+		return a.waitManifested(c, met)
+	}
 	kinds, named, err := parseTargets(c.Args().Slice())
 	if err != nil {
 		return err
@@ -144,10 +147,28 @@ func (a *app) waitFor(c *urfave.Context, text string) error {
 	if len(found) == 0 && met.met != nil {
 		return hint.Wrap(errors.New("no matching resources found"), "list what there is: minipod get pods -A --show-labels")
 	}
-	var failed error
+	return a.awaitAll(ctx, c.Context, found, met, nil)
+}
+
+// waitManifested waits for the objects that are in files.
+func (a *app) waitManifested(c *urfave.Context, met condition) error {
+	if c.NArg() > 0 {
+		return usageError(c, "when paths are provided as input, you may not specify resource arguments as well")
+	}
+	if met.create {
+		return badUsage(errors.New("-f does not go with --for create"), "name what to wait for: minipod wait --for create pod/NAME")
+	}
+	ctx, cancel := context.WithTimeout(c.Context, patience(c.Duration("timeout")))
+	defer cancel()
+	found, failed := a.findManifested(c, met.met == nil)
+	return a.awaitAll(ctx, c.Context, found, met, failed)
+}
+
+// awaitAll waits until the condition is met for each of the objects. failed is what has gone wrong before.
+func (a *app) awaitAll(ctx, whole context.Context, found []*kubeObject, met condition, failed error) error {
 	for _, o := range found {
 		err := a.await(ctx, o, met)
-		if errors.Is(err, context.DeadlineExceeded) && c.Context.Err() == nil {
+		if errors.Is(err, context.DeadlineExceeded) && whole.Err() == nil {
 			err = timedOut(o)
 		}
 		if err != nil {

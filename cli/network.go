@@ -86,6 +86,7 @@ type nodeRecord struct {
 	Anchor  int
 	Version string
 	Uplink  string
+	Guarded bool          // no pod speaks in another's name
 	Notices []node.Notice `json:",omitempty"`
 }
 
@@ -141,7 +142,7 @@ func (a *app) podNetwork() (networkRecord, error) {
 	}
 	record.Created = s.Started
 	record.IPAM.Config = []ipamConfig{{s.Subnet, s.Gateway}}
-	record.Node = &nodeRecord{Pid: s.PID, Anchor: s.Anchor, Version: s.Version, Uplink: s.Uplink, Notices: s.Notices}
+	record.Node = &nodeRecord{Pid: s.PID, Anchor: s.Anchor, Version: s.Version, Uplink: s.Uplink, Guarded: s.Guarded, Notices: s.Notices}
 	for _, at := range s.Attachments {
 		ports := at.Lease.Ports
 		if ports == nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -52,7 +53,7 @@ type Storage struct {
 // Network is the pods' network.
 type Network struct {
 	Default string `json:"default"` // what a container has that asks for nothing: pod, none or host
-	Uplink  string `json:"uplink"`  // what leads out: auto, gvisor (/dev/net/tun), redirect (TCP alone) or none
+	Uplink  string `json:"uplink"`  // what leads out: auto, gvisor (/dev/net/tun), pasta, redirect (TCP alone) or none
 	Subnet  string `json:"subnet"`  // their addresses; "": 10.88.0.0/16, or another where the host has that one
 }
 
@@ -148,8 +149,8 @@ func (c *Config) check() error {
 	if d := c.Network.Default; d != "pod" && d != "none" && d != "host" {
 		return fmt.Errorf("network.default: %q is none of pod, none, host", d)
 	}
-	if u := c.Network.Uplink; u != "auto" && u != "gvisor" && u != "redirect" && u != "none" {
-		return fmt.Errorf("network.uplink: %q is none of auto, gvisor, redirect, none", u)
+	if u := c.Network.Uplink; !slices.Contains([]string{"auto", "gvisor", "pasta", "redirect", "none"}, u) {
+		return fmt.Errorf("network.uplink: %q is none of auto, gvisor, pasta, redirect, none", u)
 	}
 	if s := c.Network.Subnet; s != "" && !isSubnet(s) {
 		return fmt.Errorf("network.subnet: %q is no IPv4 subnet such as 10.88.0.0/16", s)

@@ -12,6 +12,7 @@ const (
 	TypeContainer = "container"
 	TypeImage     = "image"
 	TypeVolume    = "volume"
+	TypeNetwork   = "network"
 )
 
 // An Event has docker's fields, and prints docker's JSON. The first three repeat others: they are what docker once had alone.
@@ -55,6 +56,11 @@ func Volume(action, name, container string) Event {
 		attributes["container"] = container
 	}
 	return Event{Type: TypeVolume, Action: action, Actor: Actor{name, attributes}}
+}
+
+// Network makes an event of a network: disconnect. The container is that which was in it.
+func Network(action, name, container string) Event {
+	return Event{Type: TypeNetwork, Action: action, Actor: Actor{name, map[string]string{"container": container, "name": name, "type": "bridge"}}}
 }
 
 // at answers when it happened.
@@ -114,7 +120,7 @@ func (f Filter) Match(e Event) bool {
 	action, _, _ := strings.Cut(e.Action, ":") // "exec_create: sh", "health_status: healthy"
 	return f.any("type", equal, e.Type) &&
 		f.any("event", equal, e.Action, action) &&
-		f.any("container", strings.HasPrefix, append(of(TypeContainer, e.Actor.ID, attributes["name"]), of(TypeVolume, attributes["container"])...)...) &&
+		f.any("container", strings.HasPrefix, slices.Concat(of(TypeContainer, e.Actor.ID, attributes["name"]), of(TypeVolume, attributes["container"]), of(TypeNetwork, attributes["container"]))...) &&
 		f.any("image", equal, image...) &&
 		f.any("volume", strings.HasPrefix, of(TypeVolume, e.Actor.ID)...) &&
 		f.labels(attributes)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -131,7 +132,7 @@ func (d *decoder) lab(n *yaml.Node, lab *Lab) {
 			}
 			for i := 0; i+1 < len(n.Content); i += 2 {
 				role := n.Content[i+1]
-				if role.Value != "" && !selector.MatchString(role.Value) {
+				if role.Value != "" && !selector().MatchString(role.Value) {
 					d.fail(role, fmt.Sprintf("%q selects no process", role.Value), `use container:NAME, sandbox:NAME, supervisor:NAME, pod:POD/CONTAINER, sandbox:pod/POD, or "" for one that the learner names`)
 				}
 				lab.Roles[n.Content[i].Value] = role.Value
@@ -167,17 +168,22 @@ func (d *decoder) lab(n *yaml.Node, lab *Lab) {
 	})
 }
 
+// lazily is a pattern that is compiled when a lab is read, and not at the start of every command.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
+
 var (
-	selector    = regexp.MustCompile(`^((container|supervisor):[A-Za-z0-9_.-]+|sandbox:(pod/)?[A-Za-z0-9_.-]+|pod:[a-z0-9.-]+/[a-z0-9.-]+)$`)
-	requirement = regexp.MustCompile(`^(kernel|userns|proc|subuid|newuidmap|overlay|tun|cgroup|command:[a-z0-9-]+)$`)
-	stepName    = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	selector    = lazily(`^((container|supervisor):[A-Za-z0-9_.-]+|sandbox:(pod/)?[A-Za-z0-9_.-]+|pod:[a-z0-9.-]+/[a-z0-9.-]+)$`)
+	requirement = lazily(`^(kernel|userns|proc|subuid|newuidmap|overlay|tun|cgroup|command:[a-z0-9-]+)$`)
+	stepName    = lazily(`^[a-z][a-z0-9-]*$`)
 )
 
 func (d *decoder) requirements(to *[]string) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		d.texts(to)(n)
 		for _, r := range *to {
-			if !requirement.MatchString(r) {
+			if !requirement().MatchString(r) {
 				d.fail(n, fmt.Sprintf("nobody can tell whether this machine has %q", r), "name a check of minipod doctor, or command:PROGRAM")
 			}
 		}
@@ -229,7 +235,7 @@ func (d *decoder) step(n *yaml.Node, s *Step) {
 	default:
 		d.fail(n, fmt.Sprintf("unknown mode %q", mode), "use level (true now) or edge (it happened)")
 	}
-	if !stepName.MatchString(s.ID) || s.ID == Intro || s.ID == Next {
+	if !stepName().MatchString(s.ID) || s.ID == Intro || s.ID == Next {
 		d.fail(n, fmt.Sprintf("%q can't be a step's id", s.ID), "use lower-case letters, digits and hyphens")
 	}
 	if len(s.Checks) == 0 {

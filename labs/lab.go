@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -121,10 +120,10 @@ func Load(content fs.FS) ([]*Lab, error) {
 	return labs, errors.Join(errs...)
 }
 
-var folderName = regexp.MustCompile(`^(\d\d)-([a-z0-9-]+)$`)
+var folderName = lazily(`^(\d\d)-([a-z0-9-]+)$`)
 
 func load(content fs.FS, folder string) (*Lab, error) {
-	parts := folderName.FindStringSubmatch(folder)
+	parts := folderName().FindStringSubmatch(folder)
 	if parts == nil {
 		return nil, hint.Wrap(fmt.Errorf("the folder %s is no lab's", folder), "name it NN-a-few-words")
 	}

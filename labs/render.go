@@ -1,7 +1,6 @@
 package labs
 
 import (
-	"regexp"
 	"strings"
 
 	"github.com/rivo/uniseg"
@@ -48,8 +47,8 @@ func (s Style) Bad(text string) string  { return s.paint(red, text) }
 func (s Style) Odd(text string) string  { return s.paint(yellow, text) }
 
 var (
-	listItem = regexp.MustCompile(`^(\s*(?:[-*]|\d+\.) +)(.*)$`)
-	link     = regexp.MustCompile(`\[([^\]]+)\]\(([^)]+)\)`)
+	listItem = lazily(`^(\s*(?:[-*]|\d+\.) +)(.*)$`)
+	link     = lazily(`\[([^\]]+)\]\(([^)]+)\)`)
 )
 
 // Markdown draws the part of Markdown that labs use: paragraphs, lists, quotes, blocks of code; code and bold in a line.
@@ -67,7 +66,7 @@ func (s Style) Markdown(markdown string) string {
 	fenced := false
 	for line := range strings.Lines(markdown) {
 		line = strings.TrimRight(line, "\n")
-		item := listItem.FindStringSubmatch(line)
+		item := listItem().FindStringSubmatch(line)
 		switch {
 		case strings.HasPrefix(line, "```"):
 			flush()
@@ -91,10 +90,10 @@ func (s Style) Markdown(markdown string) string {
 		}
 	}
 	flush()
-	return strings.Trim(squeeze.ReplaceAllString(out.String(), "\n\n"), "\n") + "\n"
+	return strings.Trim(squeeze().ReplaceAllString(out.String(), "\n\n"), "\n") + "\n"
 }
 
-var squeeze = regexp.MustCompile(`\n{3,}`)
+var squeeze = lazily(`\n{3,}`)
 
 // joinLines puts two lines of source into one. Between two characters of Chinese no blank belongs.
 func joinLines(a, b string) string {
@@ -112,7 +111,7 @@ func isWide(r rune) bool { return r >= 0x2e80 && uniseg.StringWidth(string(r)) =
 
 // inline paints `code` and **bold** once lines are broken; a link shows its address.
 func (s Style) inline(line string) string {
-	line = link.ReplaceAllString(line, "$1 ($2)")
+	line = link().ReplaceAllString(line, "$1 ($2)")
 	if !s.Colour {
 		return strings.ReplaceAll(line, "**", "")
 	}

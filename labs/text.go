@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -44,9 +43,9 @@ func (t *Text) Section(anchor string) *Section {
 }
 
 var (
-	sectionHeading = regexp.MustCompile(`^## (.+?) \{#([a-z][a-z0-9-]*)\}$`)
-	stampLine      = regexp.MustCompile(`^<!-- en ([0-9a-f]{8}) -->$`)
-	partName       = regexp.MustCompile(`^(nudge|solution|after|hint: [a-z][a-z0-9-]*)$`)
+	sectionHeading = lazily(`^## (.+?) \{#([a-z][a-z0-9-]*)\}$`)
+	stampLine      = lazily(`^<!-- en ([0-9a-f]{8}) -->$`)
+	partName       = lazily(`^(nudge|solution|after|hint: [a-z][a-z0-9-]*)$`)
 )
 
 // ParseText reads an en.md or zh.md:
@@ -92,7 +91,7 @@ func ParseText(name, source string) (*Text, error) {
 			t.Title = strings.TrimPrefix(line, "# ")
 			current.Title = t.Title
 		case strings.HasPrefix(line, "## "):
-			heading := sectionHeading.FindStringSubmatch(line)
+			heading := sectionHeading().FindStringSubmatch(line)
 			if heading == nil {
 				return bad("a heading without anchor", "write ## Title {#step}")
 			}
@@ -101,15 +100,15 @@ func ParseText(name, source string) (*Text, error) {
 			current, part = Section{Title: heading[1], Anchor: heading[2], Parts: map[string]string{}}, ""
 		case strings.HasPrefix(line, "### "):
 			flush()
-			if part = strings.TrimPrefix(line, "### "); !partName.MatchString(part) {
+			if part = strings.TrimPrefix(line, "### "); !partName().MatchString(part) {
 				return bad(fmt.Sprintf("no such part: %q", part), "use nudge, solution, after or hint: KEY")
 			}
 			if _, twice := current.Parts[part]; twice {
 				return bad(fmt.Sprintf("a second %q", part), "put them together")
 			}
 			current.Parts[part] = ""
-		case stampLine.MatchString(line):
-			current.Hash = stampLine.FindStringSubmatch(line)[1]
+		case stampLine().MatchString(line):
+			current.Hash = stampLine().FindStringSubmatch(line)[1]
 			continue
 		default:
 			body.WriteString(line + "\n")
@@ -171,13 +170,13 @@ func commandsOf(markdown string) (commands []string) {
 // A Reference is a place in our own code that a text names: the comment "LAB: anchor" in a file.
 type Reference struct{ File, Anchor string }
 
-var reference = regexp.MustCompile("`([a-z0-9_/]+\\.go)`[^`]*`LAB: ([a-z0-9-]+)`")
+var reference = lazily("`([a-z0-9_/]+\\.go)`[^`]*`LAB: ([a-z0-9-]+)`")
 
 // References are those of the whole text.
 func References(t *Text) []Reference {
 	var list []Reference
 	for _, s := range t.Sections {
-		for _, match := range reference.FindAllStringSubmatch(s.raw, -1) {
+		for _, match := range reference().FindAllStringSubmatch(s.raw, -1) {
 			list = append(list, Reference{match[1], match[2]})
 		}
 	}

@@ -96,7 +96,7 @@ func OpenUplink() (*os.File, error) {
 		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: everything()}); err != nil {
 			return err
 		}
-		return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)
+		return Forward()
 	}()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("set up %s: %w", TUN, err), tun.Close())
@@ -104,11 +104,52 @@ func OpenUplink() (*os.File, error) {
 	return tun, nil
 }
 
+// Forward has this thread's network namespace pass on packets that are not its own.
+func Forward() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }
+
 func everything() *net.IPNet { return &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)} }
 
 // Plug makes a pair of devices: veth at the bridge, in this thread's network namespace, and eth0 in the pod's, down. One message
 // does it all, and makes eth0 where it belongs: to move it there would wait for each processor to have forgotten it.
+// The bridge knows who is there, and learns nothing: frames for others are not shown to this one, whatever it or they say.
 func Plug(bridge int, veth string, pod *os.File, mac net.HardwareAddr) error {
+	if err := plug(bridge, veth, pod, mac); err != nil {
+		return fmt.Errorf("make a pair of veth devices: %w", err)
+	}
+	err := func() error {
+		link, err := netlink.LinkByName(veth)
+		if err != nil {
+			return err
+		}
+		port := link.Attrs().Index
+		if err := settle(port); err != nil {
+			return err
+		}
+		return netlink.NeighAppend(&netlink.Neigh{
+			LinkIndex: port, Family: syscall.AF_BRIDGE, State: netlink.NUD_NOARP, Flags: netlink.NTF_MASTER, HardwareAddr: mac,
+		})
+	}()
+	if err != nil {
+		return errors.Join(fmt.Errorf("tell the bridge who is at %s: %w", veth, err), Unplug(veth))
+	}
+	return nil
+}
+
+// settle has the bridge neither learn from a port nor try it with frames for addresses that it does not know.
+func settle(port int) error {
+	request := nl.NewNetlinkRequest(syscall.RTM_SETLINK, syscall.NLM_F_ACK)
+	message := nl.NewIfInfomsg(syscall.AF_BRIDGE)
+	message.Index = int32(port)
+	request.AddData(message)
+	info := nl.NewRtAttr(syscall.IFLA_PROTINFO|nlaNested, nil)
+	info.AddRtAttr(nl.IFLA_BRPORT_LEARNING, []byte{0})
+	info.AddRtAttr(nl.IFLA_BRPORT_UNICAST_FLOOD, []byte{0})
+	request.AddData(info)
+	_, err := request.Execute(syscall.NETLINK_ROUTE, 0)
+	return err
+}
+
+func plug(bridge int, veth string, pod *os.File, mac net.HardwareAddr) error {
 	request := nl.NewNetlinkRequest(syscall.RTM_NEWLINK, syscall.NLM_F_CREATE|syscall.NLM_F_EXCL|syscall.NLM_F_ACK)
 	message := nl.NewIfInfomsg(syscall.AF_UNSPEC)
 	message.Flags, message.Change = syscall.IFF_UP, syscall.IFF_UP
@@ -125,13 +166,15 @@ func Plug(bridge int, veth string, pod *os.File, mac net.HardwareAddr) error {
 	peer.AddRtAttr(syscall.IFLA_ADDRESS, mac)
 	peer.AddRtAttr(netNSFD, nl.Uint32Attr(uint32(pod.Fd())))
 	request.AddData(info)
-	if _, err := request.Execute(syscall.NETLINK_ROUTE, 0); err != nil {
-		return fmt.Errorf("make a pair of veth devices: %w", err)
-	}
-	return nil
+	_, err := request.Execute(syscall.NETLINK_ROUTE, 0)
+	return err
 }
 
-const netNSFD = 28 // IFLA_NET_NS_FD, which package syscall is too old for
+// What package syscall is too old for.
+const (
+	netNSFD   = 28      // IFLA_NET_NS_FD
+	nlaNested = 1 << 15 // NLA_F_NESTED
+)
 
 // Configure gives eth0 of this thread's network namespace, a pod's, its address and the way out.
 func Configure(a netip.Addr, subnet netip.Prefix) error {
@@ -145,9 +188,14 @@ func Configure(a netip.Addr, subnet netip.Prefix) error {
 	if err := netlink.AddrAdd(link, address(a, subnet)); err != nil {
 		return fmt.Errorf("give %s the address %s: %w", Interface, a, err)
 	}
-	route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: everything(), Gw: Gateway(subnet).AsSlice()}
+	gateway := Gateway(subnet)
+	known := &netlink.Neigh{LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT, IP: gateway.AsSlice(), HardwareAddr: MAC(gateway)}
+	if err := netlink.NeighSet(known); err != nil { // nobody is to be asked, who could lie
+		return fmt.Errorf("tell where %s is: %w", gateway, err)
+	}
+	route := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: everything(), Gw: gateway.AsSlice()}
 	if err := netlink.RouteAdd(route); err != nil {
-		return fmt.Errorf("route by %s: %w", Gateway(subnet), err)
+		return fmt.Errorf("route by %s: %w", gateway, err)
 	}
 	// As in docker: a container's users may listen at low ports, which are its own. Where /proc/sys can't be written, they may not.
 	_ = os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)

@@ -8,6 +8,8 @@
 //
 // Packets between pods never leave the kernel. All of it belongs to the user namespace U, whose root we are, and to its children.
 //
+// A pod is heard in its own name alone: see Guard.
+//
 // What must happen inside a namespace happens on a thread that goes in and is thrown away (In). netlink.NewHandleAt would do
 // the same and come back; where it can't come back (it may not, from U) it leaves a thread of ours in the wrong namespace and says nothing.
 package network

@@ -19,6 +19,7 @@ type Node struct {
 	dirs    state.Dirs
 	socket  *linux.Socket
 	users   *os.File // U
+	self    Self
 	Notices []Notice // what a person should know and was not told before, by this connection
 }
 
@@ -30,6 +31,11 @@ var ErrNone = errors.New("no node runs")
 
 // Open connects to the node, and starts it where none answers.
 func Open(dirs state.Dirs) (*Node, error) {
+	return open(dirs, func(lock *state.Lock) error { return start(dirs, lock) })
+}
+
+// open is Open, with another way to start the node.
+func open(dirs state.Dirs, start func(*state.Lock) error) (*Node, error) {
 	n, err := Connect(dirs)
 	if !errors.Is(err, ErrNone) {
 		return n, err
@@ -46,7 +52,7 @@ func Open(dirs state.Dirs) (*Node, error) {
 	if n, err = Connect(dirs); !errors.Is(err, ErrNone) { // somebody else was faster
 		return n, err
 	}
-	if err := start(dirs, lock); err != nil {
+	if err := start(lock); err != nil {
 		return nil, fmt.Errorf("start the node: %w", err)
 	}
 	return Connect(dirs)
@@ -86,11 +92,11 @@ func (n *Node) hello() error {
 		return ErrNone
 	case err != nil:
 		return err
-	case len(files) != 1:
+	case len(files) != 1 || answer.Self == nil:
 		closeAll(files)
 		return errors.New("the node does not say who owns the network: it is of another version of minipod")
 	}
-	n.users, n.Notices = files[0], answer.Notices
+	n.users, n.self, n.Notices = files[0], *answer.Self, answer.Notices
 	return nil
 }
 
@@ -145,6 +151,7 @@ func (n *Node) Attach(a Attachment) (Lease, error) {
 	if err != nil {
 		return Lease{}, fmt.Errorf("attach %s to the network: %w", a.Name, err)
 	}
+	answer.Lease.by, answer.Lease.in = n.self, n.dirs
 	return *answer.Lease, nil
 }
 

@@ -18,6 +18,8 @@
 //	minipod anchor     owns U and the network namespace with the bridge. It does nothing, so nothing ends it
 //	minipod node       root of U, in the host's network namespace. When it crashes, the pods' network stays; the next one adopts it
 //
+// Whoever keeps a place in the network watches the node, and starts the next one when it dies: see Lease.Keep.
+//
 // The anchor is forked by whoever needs the node first, outside of U: only there newuidmap works. Both are written down in node.json, by PID
 // and start time. One lock is held by whoever starts them, or has the node leave: "lock". Another by the node as long as it lives: "serving".
 //

@@ -1,6 +1,10 @@
 package node
 
-import "time"
+import (
+	"time"
+
+	"codeberg.org/minipod/minipod/state"
+)
 
 // An Attachment is a pod, or a container by itself, that wants its place in the network.
 type Attachment struct {
@@ -33,6 +37,16 @@ type Lease struct {
 	DNS     []string `json:",omitempty"`
 	Search  []string `json:",omitempty"`
 	Ports   []Port   `json:",omitempty"`
+
+	by Self // who gave it
+	in state.Dirs
+}
+
+// A Self is a node, as it names itself: a process, and the owner of its network.
+type Self struct {
+	PID    int
+	Birth  uint64
+	Anchor Anchor
 }
 
 // A Probe is a question to a pod, asked from inside of its network namespace.
@@ -69,6 +83,7 @@ type State struct {
 	MTU         int
 	Bridge      string
 	Uplink      string   // gvisor, pasta, redirect or none
+	Guarded     bool     // no pod speaks in another's name
 	Notices     []Notice `json:",omitempty"`
 	Attachments []Attached
 }

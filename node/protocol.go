@@ -41,6 +41,7 @@ type Reply struct {
 	Exit  int           `json:",omitempty"`
 	Errno syscall.Errno `json:",omitempty"`
 
+	Self    *Self    `json:",omitempty"` // hello
 	Notices []Notice `json:",omitempty"` // hello: what nobody was told before
 	Lease   *Lease   `json:",omitempty"`
 	Result  *Result  `json:",omitempty"`

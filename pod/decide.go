@@ -25,6 +25,7 @@ func Decide(p *Pod, w *World) Decision {
 	case w.Evicted != "" || w.Status.Reason == Evicted:
 		d.failure = [2]string{Evicted, w.Evicted}
 		d.end(d.grace(), true)
+	case d.gated(): // it is on no machine yet
 	case d.late():
 		d.failure = [2]string{DeadlineExceeded, deadlineMessage}
 		d.end(d.grace(), true)

@@ -5,12 +5,15 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/kube/event"
 )
 
@@ -93,7 +96,8 @@ type Engine struct {
 	ctx     context.Context //nolint:containedctx // of everything that is begun: it ends with the engine
 	written []byte
 
-	fresh, measuring bool // a refresh, a measurement is going on
+	fresh, measuring bool          // a refresh, a measurement is going on
+	removed          chan struct{} // closed when somebody has removed the pod's folder
 }
 
 // A worker looks after one attempt of a container.
@@ -116,6 +120,12 @@ func (b *Birth) Run(rt Runtime, events *event.Recorder, hostIP string) error {
 	if err := b.Ready(e.begin()); err != nil {
 		return err
 	}
+	e.removed = make(chan struct{})
+	go func(lock *os.File) {
+		if err := linux.AwaitUnlink(e.ctx, lock); err == nil {
+			close(e.removed)
+		}
+	}(b.lock.File())
 	for {
 		if err := e.loop(pokes, leave); err != nil {
 			return err
@@ -160,9 +170,7 @@ func (e *Engine) begin() error {
 			l.Again = true
 		}
 	}
-	if last.StartTime.IsZero() {
-		e.Events.Tell(event.Normal, "Scheduled", "", "Successfully assigned %s/%s to %s", e.pod.Metadata.Namespace, e.pod.Metadata.Name, e.Events.Source.Host)
-	}
+	e.scheduled()
 	return nil
 }
 
@@ -196,7 +204,10 @@ func (e *Engine) reload() error {
 	if err != nil {
 		return err
 	}
-	e.pod = &s.Pod
+	waited := e.pod != nil && len(e.pod.Spec.SchedulingGates) > 0
+	if e.pod = &s.Pod; waited {
+		e.scheduled()
+	}
 	return nil
 }
 
@@ -227,7 +238,11 @@ func (e *Engine) loop(pokes, leave chan os.Signal) error {
 		e.w.Now = e.now()
 		d := Decide(e.pod, &e.w)
 		e.w.Status = d.Status
-		if err := e.report(); err != nil {
+		err := e.report()
+		if errors.Is(err, fs.ErrNotExist) {
+			return errRemoved
+		}
+		if err != nil {
 			e.Events.Tell(event.Warning, "FailedStatusUpdate", "", "%v", err)
 		}
 		for _, n := range d.Notices {
@@ -262,10 +277,15 @@ func (e *Engine) loop(pokes, leave chan os.Signal) error {
 			e.measure()
 		case <-leave:
 			e.w.Leaving = true
+		case <-e.removed:
+			return errRemoved
 		case <-alarm:
 		}
 	}
 }
+
+// errRemoved ends us, and with us all that runs: what is there to be written has no place, and whoever removed it does not want it back.
+var errRemoved = errors.New("the pod's folder was removed")
 
 // refreshEvery is how often a volume made of a ConfigMap follows it: the kubelet's syncFrequency.
 const refreshEvery = time.Minute
@@ -341,13 +361,13 @@ func (e *Engine) drain() {
 	}
 }
 
-// report writes the status down, where it says anything new. It is not synced: what a power cut could take ended with it.
+// report writes the status down, where it says anything new.
 func (e *Engine) report() error {
 	data, err := json.Marshal(e.w.Status)
 	if err != nil || bytes.Equal(data, e.written) {
 		return err
 	}
-	if err := put(podDir(e.birth.Dirs, e.birth.UID), statusFile, data); err != nil {
+	if err := (reserve{podDir(e.birth.Dirs, e.birth.UID)}).put(statusFile, data); err != nil {
 		return err
 	}
 	e.written = data

@@ -10,10 +10,12 @@ import (
 	"strings"
 )
 
-// Objects are the ConfigMaps and Secrets of the pod's namespace. One that is missing is an error that is fs.ErrNotExist.
+// Objects are the ConfigMaps and Secrets of the pod's namespace, and the files in its volumes. One that is missing is an error that is fs.ErrNotExist.
 type Objects interface {
 	ConfigMap(name string) (data map[string]string, binary map[string][]byte, err error)
 	Secret(name string) (map[string][]byte, error)
+	// File reads a file in one of the pod's volumes.
+	File(volume, path string) ([]byte, error)
 }
 
 // Facts are what a pod's fields say that is not in its manifest.
@@ -133,6 +135,8 @@ func (s *EnvSource) value(p *Pod, c *Container, f Facts, o Objects) (value strin
 		}
 		value, ok := data[r.Key]
 		return string(value), ok, r.missing(ok, "Secret", p.Metadata.Namespace)
+	case s.FileKeyRef != nil:
+		return s.FileKeyRef.value(o)
 	}
 	return "", false, nil
 }

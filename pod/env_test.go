@@ -11,6 +11,7 @@ import (
 type objects struct {
 	maps    map[string]map[string]string
 	secrets map[string]map[string][]byte
+	files   map[string]string
 }
 
 func (o objects) ConfigMap(name string) (map[string]string, map[string][]byte, error) {
@@ -23,6 +24,13 @@ func (o objects) ConfigMap(name string) (map[string]string, map[string][]byte, e
 func (o objects) Secret(name string) (map[string][]byte, error) {
 	if data, ok := o.secrets[name]; ok {
 		return data, nil
+	}
+	return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
+}
+
+func (o objects) File(volume, name string) ([]byte, error) {
+	if data, ok := o.files[volume+"/"+name]; ok {
+		return []byte(data), nil
 	}
 	return nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 }

@@ -2,37 +2,40 @@ package pod
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
 	"codeberg.org/minipod/minipod/state"
 )
 
-// The pod that has filled the disk can be deleted.
-func TestDeleteOnFullDisk(t *testing.T) {
-	dir := os.Getenv("FULL_DISK")
-	if dir == "" {
-		cmd := exec.Command("sh", "-c", `mount -t tmpfs -o size=64k none "$FULL_DISK" && exec "$0" -test.run='^TestDeleteOnFullDisk$'`, os.Args[0])
-		cmd.Env = append(os.Environ(), "FULL_DISK="+t.TempDir())
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-		}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
-		}
-		return
+// onSmallDisk runs the calling test once more, with a file system of 256 KB, and there it returns its folder. Elsewhere it is "".
+func onSmallDisk(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("FULL_DISK"); dir != "" {
+		return dir
 	}
-	dirs := state.Dirs{Data: dir}
-	s, err := Create(dirs, &Pod{Metadata: Metadata{Name: "a", Namespace: "default"}, Spec: Spec{Containers: named("a")}}, []byte("{}"))
-	if err != nil {
-		t.Fatal(err)
+	cmd := exec.Command("sh", "-c", `mount -t tmpfs -o size=256k none "$FULL_DISK" && exec "$0" -test.run="^$1\$"`, os.Args[0], t.Name())
+	cmd.Env = append(os.Environ(), "FULL_DISK="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 	}
-	uid := s.Metadata.UID
-	f, err := os.Create(filepath.Join(s.Dir(), "volume"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	return ""
+}
+
+// fill writes to a file in dir until the disk is full.
+func fill(t *testing.T, dir string) *os.File {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "volume"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +45,64 @@ func TestDeleteOnFullDisk(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
+	return f
+}
+
+// A status can be written on a full disk, again and again, and changes at once for those who read it.
+func TestStatusOnFullDisk(t *testing.T) {
+	dir := onSmallDisk(t)
+	if dir == "" {
+		return
+	}
+	text := func(i int) []byte {
+		return fmt.Appendf(nil, `{"phase": "%d", "message": %q}`, i, strings.Repeat("m", 700*(i%20)))
+	}
+	check := func(i int) {
+		t.Helper()
+		var s Status
+		if err := state.ReadJSON(filepath.Join(dir, statusFile), &s); err != nil || s.Phase != strconv.Itoa(i) || len(s.Message) != 700*(i%20) {
+			t.Fatalf("status %d: %v, phase %q", i, err, s.Phase)
+		}
+	}
+	r := reserve{dir}
+	if err := r.put(statusFile, text(0)); err != nil {
+		t.Fatal(err)
+	}
+	for round := range 3 {
+		f := fill(t, dir)
+		for i := range 60 {
+			if err := r.put(statusFile, text(i)); err != nil {
+				t.Fatalf("round %d, status %d: %v", round, i, err)
+			}
+			check(i)
+		}
+		if err := r.put(statusFile, make([]byte, reserved+1)); !isFull(err) {
+			t.Errorf("one that is too long: %v", err)
+		}
+		check(59)
+		if err := errors.Join(f.Close(), os.Remove(f.Name()), r.put(statusFile, text(7))); err != nil {
+			t.Fatal(err)
+		}
+		check(7)
+		if info, err := os.Stat(filepath.Join(dir, statusFile)); err != nil || info.Size() >= reserved {
+			t.Errorf("with room again it has %v, %v", info, err)
+		}
+	}
+}
+
+// The pod that has filled the disk can be deleted.
+func TestDeleteOnFullDisk(t *testing.T) {
+	dir := onSmallDisk(t)
+	if dir == "" {
+		return
+	}
+	dirs := state.Dirs{Data: dir}
+	s, err := Create(dirs, &Pod{Metadata: Metadata{Name: "a", Namespace: "default"}, Spec: Spec{Containers: named("a")}}, []byte("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid := s.Metadata.UID
+	f := fill(t, s.Dir())
 	for _, grace := range []int64{20, 3, 10} { // the last is no faster
 		if _, err := condemn(dirs, uid, &grace); err != nil {
 			t.Fatal(err)

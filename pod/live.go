@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -227,10 +228,19 @@ const (
 	interval = 3 * time.Millisecond
 )
 
+// What is looked at is decoded only when it has changed: who waits takes its time from those that it waits for.
 func waitShortly(ctx context.Context, dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) (done bool, err error) {
+	var seen []byte
 	for begun := time.Now(); time.Since(begun) < shortly; {
-		if done, err = look(dirs, uid, enough); done || err != nil {
-			return done, err
+		now, err := written(dirs, uid)
+		if err != nil {
+			return false, err
+		}
+		if seen == nil || !bytes.Equal(now, seen) {
+			if done, err = look(dirs, uid, enough); done || err != nil {
+				return done, err
+			}
+			seen = now
 		}
 		select {
 		case <-ctx.Done():
@@ -239,6 +249,18 @@ func waitShortly(ctx context.Context, dirs state.Dirs, uid string, enough func(*
 		}
 	}
 	return false, nil
+}
+
+// written is all that is written of a pod that changes.
+func written(dirs state.Dirs, uid string) (all []byte, err error) {
+	for _, name := range []string{podFile, statusFile} {
+		data, err := os.ReadFile(path.Join(podDir(dirs, path.Base(uid)), name))
+		if err != nil && (name == podFile || !errors.Is(err, fs.ErrNotExist)) {
+			return nil, err
+		}
+		all = append(all, data...)
+	}
+	return all, nil
 }
 
 func look(dirs state.Dirs, uid string, enough func(*Stored, *Status) (bool, error)) (bool, error) {

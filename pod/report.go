@@ -12,6 +12,9 @@ func (d *decider) status() Status {
 	s := Status{
 		HostIP: d.w.HostIP, StartTime: d.w.Status.StartTime, QOSClass: d.p.QOSClass(), ObservedGeneration: d.p.Metadata.Generation,
 	}
+	if d.gated() {
+		return Status{Phase: Pending, QOSClass: s.QOSClass, ObservedGeneration: s.ObservedGeneration, Conditions: d.since([]Condition{d.gate()})}
+	}
 	if s.StartTime.IsZero() {
 		s.StartTime = d.w.Now
 	}
@@ -199,6 +202,11 @@ func (d *decider) conditions(s *Status) []Condition {
 		sandbox.Status = ConditionTrue
 	}
 	list := []Condition{sandbox, initialized, ready, containers, {Type: PodScheduled, Status: ConditionTrue}}
+	return d.since(list)
+}
+
+// since dates the conditions: those that are as they were keep their time.
+func (d *decider) since(list []Condition) []Condition {
 	for i := range list {
 		list[i].Transition = d.w.Now
 		for _, old := range d.w.Status.Conditions {

@@ -48,6 +48,7 @@ type Spec struct {
 	HostAliases                   []HostAlias         `json:"hostAliases,omitempty"`
 	EnableServiceLinks            *bool               `json:"enableServiceLinks,omitempty"`
 	Resources                     *Resources          `json:"resources,omitempty"` // of the whole pod
+	SchedulingGates               []SchedulingGate    `json:"schedulingGates,omitempty"`
 }
 
 // DNSConfig is a v1.PodDNSConfig.
@@ -140,6 +141,7 @@ type EnvSource struct {
 	ResourceFieldRef *ResourceRef `json:"resourceFieldRef,omitempty"`
 	ConfigMapKeyRef  *KeyRef      `json:"configMapKeyRef,omitempty"`
 	SecretKeyRef     *KeyRef      `json:"secretKeyRef,omitempty"`
+	FileKeyRef       *FileRef     `json:"fileKeyRef,omitempty"`
 }
 
 // A FieldRef names a field of the pod: metadata.name, status.podIP, …
@@ -237,10 +239,13 @@ type Lifecycle struct {
 
 // PodSecurityContext is a v1.PodSecurityContext.
 type PodSecurityContext struct {
-	RunAsUser           *int64          `json:"runAsUser,omitempty"`
-	RunAsGroup          *int64          `json:"runAsGroup,omitempty"`
-	RunAsNonRoot        *bool           `json:"runAsNonRoot,omitempty"`
-	SupplementalGroups  []int64         `json:"supplementalGroups,omitempty"`
+	RunAsUser          *int64  `json:"runAsUser,omitempty"`
+	RunAsGroup         *int64  `json:"runAsGroup,omitempty"`
+	RunAsNonRoot       *bool   `json:"runAsNonRoot,omitempty"`
+	SupplementalGroups []int64 `json:"supplementalGroups,omitempty"`
+
+	SupplementalGroupsPolicy *string `json:"supplementalGroupsPolicy,omitempty"` // Merge, Strict
+
 	FSGroup             *int64          `json:"fsGroup,omitempty"`
 	FSGroupChangePolicy *string         `json:"fsGroupChangePolicy,omitempty"` // Always, OnRootMismatch
 	Sysctls             []Sysctl        `json:"sysctls,omitempty"`
@@ -279,20 +284,22 @@ type Capabilities struct {
 
 // A Volume is a folder of the pod's: one of its sources.
 type Volume struct {
-	Name                  string     `json:"name"`
-	EmptyDir              *EmptyDir  `json:"emptyDir,omitempty"`
-	HostPath              *HostPath  `json:"hostPath,omitempty"`
-	ConfigMap             *Files     `json:"configMap,omitempty"`
-	Secret                *Secret    `json:"secret,omitempty"`
-	DownwardAPI           *Downward  `json:"downwardAPI,omitempty"`
-	Projected             *Projected `json:"projected,omitempty"`
-	PersistentVolumeClaim *Claim     `json:"persistentVolumeClaim,omitempty"`
+	Name                  string       `json:"name"`
+	EmptyDir              *EmptyDir    `json:"emptyDir,omitempty"`
+	HostPath              *HostPath    `json:"hostPath,omitempty"`
+	ConfigMap             *Files       `json:"configMap,omitempty"`
+	Secret                *Secret      `json:"secret,omitempty"`
+	DownwardAPI           *Downward    `json:"downwardAPI,omitempty"`
+	Projected             *Projected   `json:"projected,omitempty"`
+	PersistentVolumeClaim *Claim       `json:"persistentVolumeClaim,omitempty"`
+	Image                 *ImageVolume `json:"image,omitempty"`
 }
 
 // An EmptyDir begins empty and ends with the pod.
 type EmptyDir struct {
 	Medium    string    `json:"medium,omitempty"` // "", Memory
 	SizeLimit *Quantity `json:"sizeLimit,omitempty"`
+	Mode      *int32    `json:"mode,omitempty"` // 0777 where it is nil; with the sticky bit
 }
 
 // A HostPath is the host's.

@@ -41,6 +41,7 @@ const (
 	ContainerStatusUnknown     = "ContainerStatusUnknown" // nobody saw its end
 	DeadlineExceeded           = "DeadlineExceeded"       // of a pod: activeDeadlineSeconds
 	Evicted                    = "Evicted"                // of a pod: an emptyDir has outgrown its sizeLimit
+	SchedulingGated            = "SchedulingGated"        // of the condition PodScheduled
 )
 
 // A Status is what there is: a v1.PodStatus.

@@ -34,7 +34,10 @@ type Bundle struct {
 	Without []string          `json:",omitempty"` // steps of the start that are left out: stage.Optional
 	Borrow  []string          `json:",omitempty"` // targets of those of its binds whose source is a path in the container whose UTS namespace it shares
 	Beneath map[string]string `json:",omitempty"` // by target: paths below the sources of binds, out of which nothing on them leads
-	IPC     string            `json:",omitempty"` // docker's --ipc: private, shareable (also where it is empty), none
+	// ImageGroups says when the groups that the image's /etc/group gives the user count: stage.GroupsMerged, stage.GroupsStrict, or "" for docker's way.
+	ImageGroups string `json:",omitempty"`
+
+	IPC string `json:",omitempty"` // docker's --ipc: private, shareable (also where it is empty), none
 
 	Attach *node.Attachment `json:",omitempty"` // what it is in the pod network; nil: it is not there. ID, PID and Birth are a start's
 	Names  bool             `json:",omitempty"` // its /etc/hosts and /etc/resolv.conf tell, beside what Files has, of the pod network: its own place there, or that of whom it shares the network with

@@ -207,7 +207,7 @@ func (c *Container) plan(cfg *Config) (*stage.Plan, error) {
 		plan.Bounded = true
 	}
 	plan.Explain, plan.Step = cfg.Narrate != nil, cfg.Pause != nil
-	plan.Process.Seccomp = cfg.Seccomp
+	plan.Process.Seccomp, plan.Process.ImageGroups = cfg.Seccomp, cfg.ImageGroups
 	here := filepath.Join("containers", c.ID)
 	tree := &plan.Rootfs
 	tree.Data, tree.Lower, tree.Driver = c.dirs.Data, cfg.Layers, cfg.Storage.Driver

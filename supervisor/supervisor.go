@@ -29,8 +29,9 @@ type Supervisor struct {
 	Flatten    func(dst string, lowers []string) error
 	Narrate    func(stage.Event)
 	Pause      func(stage.Event) error
-	Node       *node.Node // for the first start, of a container in the pods' network; nil: the start opens it
-	Started    func()     // called once, when the command first runs; may be nil
+	Node       *node.Node      // for the first start, of a container in the pods' network; nil: the start opens it
+	Started    func()          // called once, when the command first runs; may be nil
+	Lost       func(why error) // called when the container has lost its place in the pods' network; may be nil
 
 	// MakeGroup makes the container's cgroup; nil: cgroup.New, which moves this process, too. One that several containers share makes theirs
 	// below its own.
@@ -179,7 +180,9 @@ func (s *Supervisor) once(sandbox *stage.Sandbox, stdio *Stdio, ran *bool) (int,
 		return hint.ExitRuntime, errors.Join(err, waiting, stdio.Finish(s.asked))
 	}
 	s.running(sandbox, stdio)
+	end := s.keepNetwork(sandbox)
 	status, err := s.watch(sandbox)
+	end()
 	return status, errors.Join(err, stdio.Finish(s.asked))
 }
 

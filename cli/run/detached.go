@@ -2,15 +2,18 @@ package run
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/state"
 	"codeberg.org/minipod/minipod/supervisor"
@@ -117,7 +120,9 @@ func supervise(birth *supervisor.Birth) error {
 	if err := birth.Ready(); err != nil {
 		return errors.Join(err, s.Close(), c.Close())
 	}
+	stay := leaveWithFolder(c)
 	_, ran, err := s.Run(nil, nil)
+	stay()
 	ended := s.Close()
 	s.Recorded()
 	if !ran {
@@ -135,3 +140,18 @@ func stopAtTerm(s *supervisor.Supervisor) {
 	<-signals
 	_ = s.Stop() // nobody hears us; Run returns
 }
+
+// leaveWithFolder ends us, and thereby the container, when somebody removes its folder: nobody could find it any more, nor is there a place for what
+// it does. The function that it returns ends that.
+func leaveWithFolder(c *runtime.Container) (stay func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	timer := time.AfterFunc(soon, func() {
+		if err := linux.AwaitUnlink(ctx, c.Lock().File()); err == nil && ctx.Err() == nil {
+			os.Exit(hint.ExitRuntime)
+		}
+	})
+	return func() { timer.Stop(); cancel() }
+}
+
+// soon is when we begin to look: most containers have ended by then.
+const soon = time.Second

@@ -22,6 +22,7 @@ import (
 	"codeberg.org/minipod/minipod/pod/volume"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/runtime/caps"
+	"codeberg.org/minipod/minipod/runtime/stage"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -63,6 +64,7 @@ type podStart struct {
 
 	beneath map[string]string // by target: the volumes' subPaths
 	groups  []uint32          // supplementary
+	strict  bool              // and none of the image's /etc/group
 }
 
 func (s *podStart) start(ctx context.Context) (*podProcess, error) {
@@ -270,6 +272,10 @@ func (s *podStart) removeEarlier(name string) error {
 func (s *podStart) complete(b *runtime.Bundle) error {
 	b.Borrow, b.Beneath = s.r.borrowed, s.beneath
 	b.Spec.Process.User.AdditionalGids = s.groups
+	b.ImageGroups = stage.GroupsMerged
+	if s.strict {
+		b.ImageGroups = stage.GroupsStrict
+	}
 	name := s.messageFile()
 	if err := state.Make(filepath.Dir(name)); err != nil {
 		return err

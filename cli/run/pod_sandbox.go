@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"codeberg.org/minipod/minipod/kube/event"
 	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/pod/volume"
@@ -35,12 +36,15 @@ type podSandbox struct {
 }
 
 // StartSandbox makes the sandbox and returns when its PID 1 is there, and in the network.
-func (h *podHost) StartSandbox(_ context.Context, p *pod.Pod, attempt int) (pod.Sandbox, error) {
+func (h *podHost) StartSandbox(ctx context.Context, p *pod.Pod, attempt int) (pod.Sandbox, error) {
 	if err := state.WriteFile(h.attemptFile(), fmt.Append(nil, attempt+1), 0o600); err != nil {
 		return nil, err
 	}
 	maker := h.maker(p)
 	if err := maker.Check(); err != nil {
+		return nil, failure(pod.FailedMount, err)
+	}
+	if err := h.imageVolumes(ctx, p); err != nil {
 		return nil, failure(pod.FailedMount, err)
 	}
 	hostname, err := hostnameOf(p)
@@ -173,6 +177,9 @@ func (h *podHost) host(c *runtime.Container, b *runtime.Bundle) (*hosted, error)
 	started := make(chan error, 1)
 	s.supervisor = &supervisor.Supervisor{
 		Container: c, Bundle: b, Events: h.events, Flatten: h.run(nil).flatten, Started: func() { s.begun = c.Record; started <- nil }, MakeGroup: h.makeGroup,
+		Lost: func(why error) {
+			h.recorder.Tell(event.Warning, "NetworkNotReady", "", "network is not ready: %v", why)
+		},
 	}
 	if err := s.supervisor.Listen(); err != nil {
 		return nil, errors.Join(err, finish(h.dirs, h.uids, h.gids, c, false, false))

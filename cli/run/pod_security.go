@@ -1,6 +1,7 @@
 package run
 
 import (
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ func (s *podStart) secure(f *flags.Run) error {
 	}
 	f.ReadOnly = isTrue(own.ReadOnlyRootFilesystem)
 	f.NoNewPrivileges = own.AllowPrivilegeEscalation != nil && !*own.AllowPrivilegeEscalation
-	f.Seccomp = seccompOf(first(own.SeccompProfile, whole.SeccompProfile))
+	f.Seccomp = seccompOf(first(own.SeccompProfile, whole.SeccompProfile), filepath.Join(s.h.dirs.Config, "seccomp"))
 	if isTrue(own.Privileged) {
 		f.Seccomp = "unconfined"
 	}
@@ -32,6 +33,7 @@ func (s *podStart) secure(f *flags.Run) error {
 		}
 	}
 	f.User = userOf(user, group, image)
+	s.strict = whole.SupplementalGroupsPolicy != nil && *whole.SupplementalGroupsPolicy == "Strict"
 	for _, gid := range slices.Concat(whole.SupplementalGroups, list(whole.FSGroup)) {
 		s.groups = append(s.groups, uint32(gid))
 	}
@@ -55,15 +57,16 @@ func list[T any](v *T) []T {
 	return []T{*v}
 }
 
-// seccompOf is docker's word for a profile. A pod that says nothing has the runtime's default one, as under a kubelet with seccompDefault.
-func seccompOf(p *pod.SeccompProfile) string {
+// seccompOf is docker's word for a profile. A pod that says nothing has the runtime's default one, as under a kubelet with seccompDefault. The
+// user's own are in dir, as a kubelet's are in /var/lib/kubelet/seccomp; a manifest's path does not lead out of it (manifest.checker.descending).
+func seccompOf(p *pod.SeccompProfile, dir string) string {
 	switch {
 	case p == nil:
 		return ""
 	case p.Type == "Unconfined":
 		return "unconfined"
 	case p.Type == "Localhost" && p.LocalhostProfile != nil:
-		return *p.LocalhostProfile
+		return filepath.Join(dir, *p.LocalhostProfile)
 	}
 	return ""
 }

@@ -78,6 +78,21 @@ func (h *podHost) Secret(name string) (map[string][]byte, error) {
 	return data, missing(err)
 }
 
+// File reads a file in a volume of the pod's.
+func (h *podHost) File(name, path string) ([]byte, error) {
+	h.mu.Lock()
+	box := h.box
+	h.mu.Unlock()
+	if box == nil {
+		return nil, errors.New("the sandbox is gone")
+	}
+	one, ok := box.volumes[name]
+	if !ok {
+		return nil, fmt.Errorf("volume %q is not one of the pod's", name)
+	}
+	return volume.ReadFile(one, box.root, path)
+}
+
 func missing(err error) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return fs.ErrNotExist

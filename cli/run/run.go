@@ -231,7 +231,9 @@ func (r *run) foreground() (status int, err error) {
 	written, swept := r.write(s, quick), make(chan error, 1)
 	go func() { swept <- r.sweep() }() // while the sandbox starts, which mostly waits
 	s.Started = func() { go forward(signals, s, r.SigProxy) }
+	stay := leaveWithFolder(c)
 	status, ran, err = s.Run(sandbox, stdio)
+	stay()
 	if e := written(s.Kept()); e != nil {
 		fmt.Fprintf(os.Stderr, "minipod: warning: note how the container was made: %v\n", e)
 	}

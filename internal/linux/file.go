@@ -323,3 +323,20 @@ func restarted(call func() error) error {
 		}
 	}
 }
+
+// Allocate gives a file room on disk for its first size bytes, which later writes to them don't lack (fallocate(2)).
+func Allocate(f *os.File, size int64) error {
+	err := restarted(func() error { return unix.Fallocate(int(f.Fd()), 0, 0, size) })
+	if err != nil {
+		return &os.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// Exchange has two files of one file system change places, by one step (RENAME_EXCHANGE, rename(2)).
+func Exchange(one, other string) error {
+	if err := unix.Renameat2(unix.AT_FDCWD, one, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE); err != nil {
+		return &os.LinkError{Op: "exchange", Old: one, New: other, Err: err}
+	}
+	return nil
+}

@@ -144,6 +144,23 @@ func TestForkFails(t *testing.T) {
 	}
 }
 
+// TestForkForbidden has a filter forbid every call: no report is written and nobody can exit. It is told all the same, and nothing is left that spins.
+func TestForkForbidden(t *testing.T) {
+	output, status, started := run(t, func(out int, p *Program) {
+		p.Dup(out, 1)
+		p.NoNewPrivileges()
+		p.Seccomp([]byte{unix.BPF_RET | unix.BPF_K, 0, 0, 0, byte(syscall.EPERM), 0, unix.SECCOMP_RET_ERRNO >> 16, 0})
+		p.Execve("/bin/echo", []string{"echo", "went on"}, nil)
+	})
+	var call *CallError
+	if !errors.As(started, &call) || !strings.HasPrefix(call.Call, "execve") || !errors.Is(started, syscall.EPERM) {
+		t.Errorf("%v; want execve and EPERM", started)
+	}
+	if output != "" || !status.Signaled() || status.Signal() != syscall.SIGSEGV {
+		t.Errorf("it wrote %q, status %#x", output, status)
+	}
+}
+
 // TestForkStress forks from many threads at once, while others open and close files: nothing of theirs may go along.
 func TestForkStress(t *testing.T) {
 	stop := make(chan struct{})

@@ -1,9 +1,12 @@
 package linux
 
 import (
+	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -70,4 +73,67 @@ func WatchRemoval(dir int) (fd int, err error) {
 		return -1, os.NewSyscallError("inotify_add_watch", err)
 	}
 	return fd, nil
+}
+
+// spareInstances are left to those who watch something by hand: a user has 128 of them, usually (fs.inotify.max_user_instances).
+const spareInstances = 16
+
+// AwaitUnlink waits until the last name of the file that is open as f is removed, which is when it returns nil, or until ctx ends. No thread is
+// held. EMFILE says that the user has few watches left, which others need more.
+func AwaitUnlink(ctx context.Context, f *os.File) error {
+	file, err := f.SyscallConn() // not Fd, which would take the file from Go's poller
+	if err != nil {
+		return err
+	}
+	watch, err := newInstance()
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	defer context.AfterFunc(ctx, func() { watch.Close() })()
+	on, err := watch.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = file.Control(func(fd uintptr) {
+		failed = on.Control(func(instance uintptr) { // a name that goes changes the count of names: an attribute
+			_, failed = unix.InotifyAddWatch(int(instance), "/proc/self/fd/"+strconv.Itoa(int(fd)), unix.IN_ATTRIB)
+		})
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return &os.PathError{Op: "watch", Path: f.Name(), Err: err}
+	}
+	for {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if info.Sys().(*syscall.Stat_t).Nlink == 0 { //nolint:forcetypeassert // there is no other
+			return nil
+		}
+		if _, err := watch.Read(make([]byte, unix.SizeofInotifyEvent)); err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// newInstance makes an inotify instance, if that leaves some to others.
+func newInstance() (*os.File, error) {
+	var spare []int
+	defer func() {
+		for _, fd := range spare {
+			unix.Close(fd)
+		}
+	}()
+	for range spareInstances + 1 {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+		if err != nil {
+			return nil, os.NewSyscallError("inotify_init", err)
+		}
+		spare = append(spare, fd)
+	}
+	fd := spare[spareInstances]
+	spare = spare[:spareInstances]
+	return os.NewFile(uintptr(fd), "inotify"), nil
 }

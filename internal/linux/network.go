@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -21,7 +22,8 @@ func JoinNetwork(f *os.File) error {
 func OnMainThread() bool { return unix.Gettid() == unix.Getpid() }
 
 // OpenTUN makes the TUN interface name in this thread's network namespace, or opens one that nobody has open, and returns what its packets
-// are read from and written to, bare (IFF_NO_PI). It waits in Go's poller. The interface goes with the last copy of it.
+// are read from and written to, each behind a VirtioHeader: so the kernel leaves TCP's and UDP's checksums to whoever needs them, which is
+// nobody where a packet never leaves this machine. It waits in Go's poller. The interface goes with the last copy of it.
 func OpenTUN(name string) (*os.File, error) {
 	const device = "/dev/net/tun"
 	fd, err := unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -30,8 +32,11 @@ func OpenTUN(name string) (*os.File, error) {
 	}
 	request, err := unix.NewIfreq(name)
 	if err == nil {
-		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
 		err = restarted(func() error { return unix.IoctlIfreq(fd, unix.TUNSETIFF, request) })
+	}
+	if err == nil {
+		err = restarted(func() error { return unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, unix.TUN_F_CSUM) })
 	}
 	if err == nil {
 		err = unix.SetNonblock(fd, true) // not before: a device without an interface is none to poll
@@ -40,6 +45,27 @@ func OpenTUN(name string) (*os.File, error) {
 		return nil, errors.Join(&os.PathError{Op: "make the interface " + name + " with", Path: device, Err: err}, unix.Close(fd))
 	}
 	return os.NewFile(uintptr(fd), device), nil
+}
+
+// A VirtioHeader is the kernel's struct virtio_net_hdr, in this machine's byte order.
+type VirtioHeader [10]byte
+
+// PartialChecksum is the header of a packet whose checksum, offset bytes from start on, covers no more than the pseudo header. The kernel
+// completes it where the packet leaves for a device that can't.
+func PartialChecksum(start, offset uint16) (h VirtioHeader) {
+	h[0] = unix.VIRTIO_NET_HDR_F_NEEDS_CSUM
+	binary.NativeEndian.PutUint16(h[6:], start)
+	binary.NativeEndian.PutUint16(h[8:], offset)
+	return h
+}
+
+// HasVirtioHeader tells whether the packets of a TUN interface have a VirtioHeader. What is no TUN interface has none.
+func HasVirtioHeader(fd uintptr) bool {
+	request, err := unix.NewIfreq("")
+	if err == nil {
+		err = restarted(func() error { return unix.IoctlIfreq(int(fd), unix.TUNGETIFF, request) })
+	}
+	return err == nil && request.Uint16()&unix.IFF_VNET_HDR != 0
 }
 
 // OpenStarted returns a pidfd of the process pid that started at that time, for AwaitProcess. It answers ESRCH where that one is gone.
@@ -97,6 +123,36 @@ func NewSocket(udp bool) (*os.File, error) {
 		return nil, fmt.Errorf("make a socket: %w", err)
 	}
 	return os.NewFile(uintptr(fd), "socket"), nil
+}
+
+// NewClientSocket makes a TCP socket in this thread's network namespace that connects in the name of a client elsewhere (IP_TRANSPARENT, ip(7)), with a
+// mark by which the answers find back. CAP_NET_ADMIN there is needed. Port 0: the client's port is not kept.
+func NewClientSocket(client [4]byte, port uint16, mark int) (*os.File, error) {
+	s, err := NewSocket(false)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.SyscallConn()
+	var failed error
+	if err == nil {
+		err = conn.Control(func(fd uintptr) {
+			for _, o := range [][3]int{
+				{unix.SOL_IP, unix.IP_TRANSPARENT, 1},
+				{unix.SOL_SOCKET, unix.SO_MARK, mark},
+				{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+				{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1},
+			} {
+				if failed = unix.SetsockoptInt(int(fd), o[0], o[1], o[2]); failed != nil {
+					return
+				}
+			}
+			failed = unix.Bind(int(fd), &unix.SockaddrInet4{Addr: client, Port: int(port)})
+		})
+	}
+	if err = errors.Join(err, failed); err != nil {
+		return nil, errors.Join(fmt.Errorf("make a socket in a client's name: %w", err), s.Close())
+	}
+	return s, nil
 }
 
 // ConnectSocket connects a socket of NewSocket's, and waits until it is; SetWriteDeadline says how long.

@@ -3,6 +3,7 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 	"time"
@@ -47,6 +48,20 @@ func ReadReady(conn syscall.RawConn, limit int, take func() *[]byte, give func(*
 		err = failed
 	}
 	return buf, n, err
+}
+
+// Unread returns how many bytes there are to read from a non-blocking stream socket: at least one, or EAGAIN, or at the end io.EOF.
+func Unread(fd uintptr) (n int, err error) {
+	err = restarted(func() (err error) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCINQ); return err })
+	if n > 0 || err != nil {
+		return n, err
+	}
+	var one [1]byte
+	err = restarted(func() (err error) { n, _, err = unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT); return err })
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return max(n, 0), err
 }
 
 // TryRead reads from a non-blocking descriptor, TryWrite and TryWritev write to one: EAGAIN says that it would have to wait.

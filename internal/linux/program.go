@@ -29,6 +29,8 @@ type Call struct {
 type Program struct {
 	calls []Call
 	pins  []any
+
+	filtered bool // it has a seccomp filter
 }
 
 // Calls returns the program as it would be narrated.
@@ -309,6 +311,7 @@ func (p *Program) NoNewPrivileges() {
 // Seccomp installs filter, an array of struct sock_filter as the kernel lays it out.
 func (p *Program) Seccomp(filter []byte) {
 	p.pins = append(p.pins, filter)
+	p.filtered = true
 	prog := seccompProgram(filter)
 	p.add(fmt.Sprintf("seccomp(SET_MODE_FILTER, %d instructions)", prog.Len), unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, pin(p, prog))
 }

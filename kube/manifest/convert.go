@@ -71,6 +71,7 @@ func doubles(o object) (warnings []string) {
 	if !ok {
 		return nil
 	}
+	warnings = annotated(p)
 	root := field.NewPath("spec")
 	for i, c := range p.Spec.InitContainers {
 		warnings = append(warnings, doublesOf(root.Child("initContainers").Index(i), c)...)
@@ -80,6 +81,20 @@ func doubles(o object) (warnings []string) {
 	}
 	if grace := p.Spec.TerminationGracePeriodSeconds; grace != nil && *grace < 0 {
 		warnings = append(warnings, root.Child("terminationGracePeriodSeconds").String()+": must be >= 0; negative values are invalid and will be treated as 1")
+	}
+	return warnings
+}
+
+// annotated are warnings about annotations that meant something once: nothing comes of them.
+func annotated(p *v1.Pod) (warnings []string) {
+	for _, key := range sortedKeys(p.Annotations) {
+		at, value := field.NewPath("metadata", "annotations").Key(key), p.Annotations[key]
+		switch {
+		case key == v1.SeccompPodAnnotationKey, strings.HasPrefix(key, v1.SeccompContainerAnnotationKeyPrefix):
+			warnings = append(warnings, at.String()+`: non-functional in v1.27+; use the "seccompProfile" field instead`)
+		case strings.HasPrefix(key, v1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix) && value != v1.DeprecatedAppArmorBetaProfileNameUnconfined:
+			warnings = append(warnings, at.String()+": no AppArmor profile is set: only root may do that")
+		}
 	}
 	return warnings
 }

@@ -95,6 +95,9 @@ func defaultVolume(v *v1.VolumeSource) {
 	if v.HostPath != nil && v.HostPath.Type == nil {
 		v.HostPath.Type = new(v1.HostPathUnset)
 	}
+	if v.Image != nil && v.Image.PullPolicy == "" {
+		v.Image.PullPolicy = pullPolicy(v.Image.Reference)
+	}
 	if v.Secret != nil {
 		mode(&v.Secret.DefaultMode)
 	}
@@ -123,12 +126,17 @@ func defaultFiles(files []v1.DownwardAPIVolumeFile) {
 	}
 }
 
+// pullPolicy is that of an image with none: one that may mean another image tomorrow is asked for each time.
+func pullPolicy(image string) v1.PullPolicy {
+	if tag(image) == "latest" {
+		return v1.PullAlways
+	}
+	return v1.PullIfNotPresent
+}
+
 func defaultContainer(c *v1.Container, hostNetwork bool) {
 	if c.ImagePullPolicy == "" {
-		c.ImagePullPolicy = v1.PullIfNotPresent
-		if tag(c.Image) == "latest" {
-			c.ImagePullPolicy = v1.PullAlways
-		}
+		c.ImagePullPolicy = pullPolicy(c.Image)
 	}
 	orElse(&c.TerminationMessagePath, v1.TerminationMessagePathDefault)
 	orElse(&c.TerminationMessagePolicy, v1.TerminationMessageReadFile)

@@ -16,7 +16,7 @@ func volumeFields() []Field {
 		{Type: "VolumeSource", Name: "configMap", Support: Done},
 		{Type: "VolumeSource", Name: "projected", Support: Done},
 		{Type: "VolumeSource", Name: "ephemeral", Support: Refused, Note: "there are no storage classes: use emptyDir, or a persistentVolumeClaim"},
-		{Type: "VolumeSource", Name: "image", Support: Refused, Note: "images are not mounted: copy the files from an init container to an emptyDir"},
+		{Type: "VolumeSource", Name: "image", Support: Done, Note: "a copy of its files, read-only and noexec"},
 		{Type: "VolumeSource", Name: "gitRepo", Support: Refused, Note: "clone it in an init container, to an emptyDir"},
 		{Type: "VolumeSource", Name: "csi", Support: Refused, Note: "there are no CSI drivers: mount the storage on the host and use hostPath"},
 		{Type: "VolumeSource", Name: "flexVolume", Support: Refused, Note: "there are no drivers: mount the storage on the host and use hostPath"},
@@ -28,12 +28,14 @@ func volumeFields() []Field {
 		fields = append(fields, Field{Type: "VolumeSource", Name: storage, Support: Refused, Note: "mounting it takes root: mount it on the host and use hostPath"})
 	}
 	return append(fields, []Field{
+		{Type: "ImageVolumeSource", Name: "reference", Support: Done},
+		{Type: "ImageVolumeSource", Name: "pullPolicy", Support: Done},
 		{Type: "HostPathVolumeSource", Name: "path", Support: Done},
 		{Type: "HostPathVolumeSource", Name: "type", Support: Done},
 		{Type: "EmptyDirVolumeSource", Name: "medium", Support: Done, Note: "Memory"},
 		{Type: "EmptyDirVolumeSource", Name: "medium", Value: "HugePages*", Support: Refused, Note: "huge pages are not handed out"},
 		{Type: "EmptyDirVolumeSource", Name: "sizeLimit", Support: Done},
-		{Type: "EmptyDirVolumeSource", Name: "mode", Support: Refused, Note: "it is 0777: change it in an init container"},
+		{Type: "EmptyDirVolumeSource", Name: "mode", Support: Done},
 		{Type: "SecretVolumeSource", Name: "secretName", Support: Done},
 		{Type: "SecretVolumeSource", Name: "items", Support: Done},
 		{Type: "SecretVolumeSource", Name: "defaultMode", Support: Done},

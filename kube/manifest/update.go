@@ -136,6 +136,12 @@ func (c *checker) podUpdate(now, was *v1.Pod) {
 	for i := range is.InitContainers {
 		is.InitContainers[i].Image = was.Spec.InitContainers[i].Image
 	}
+	for i, gate := range now.Spec.SchedulingGates {
+		if !slices.Contains(was.Spec.SchedulingGates, gate) {
+			c.forbidden(p.Child("schedulingGates").Index(i), fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", gate.Name))
+		}
+	}
+	is.SchedulingGates = was.Spec.SchedulingGates
 	is.ActiveDeadlineSeconds, is.Tolerations = was.Spec.ActiveDeadlineSeconds, was.Spec.Tolerations
 	if differing := differences(was.Spec, *is); len(differing) > 0 {
 		c.forbidden(p, "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"+

@@ -42,8 +42,9 @@ func (c *checker) valueFrom(p *field.Path, e v1.EnvVar) {
 		sources++
 		c.keyRef(p.Child("secretKeyRef"), from.SecretKeyRef.Name, from.SecretKeyRef.Key)
 	}
-	if from.FileKeyRef != nil {
+	if ref := from.FileKeyRef; ref != nil {
 		sources++
+		c.fileRef(p.Child("fileKeyRef"), ref)
 	}
 	switch {
 	case sources == 0:
@@ -62,6 +63,46 @@ func (c *checker) keyRef(p *field.Path, name, key string) {
 		return
 	}
 	c.invalid(p.Child("key"), key, validation.IsConfigMapKey(key)...)
+}
+
+func (c *checker) fileRef(p *field.Path, ref *v1.FileKeySelector) {
+	if ref.Key == "" {
+		c.required(p.Child("key"), "")
+	} else {
+		c.invalid(p.Child("key"), ref.Key, validation.IsRelaxedEnvVarName(ref.Key)...)
+	}
+	if ref.VolumeName == "" {
+		c.required(p.Child("volumeName"), "")
+	} else {
+		c.invalid(p.Child("volumeName"), ref.VolumeName, validation.IsDNS1123Label(ref.VolumeName)...)
+	}
+	if ref.Path == "" {
+		c.required(p.Child("path"), "")
+	} else {
+		c.descending(p.Child("path"), ref.Path)
+	}
+}
+
+// fileVolumes holds variables that come from files to volumes that the pod has.
+func (c *checker) fileVolumes(p *field.Path, s *v1.PodSpec) {
+	for name, containers := range map[string][]v1.Container{"initContainers": s.InitContainers, "containers": s.Containers} {
+		for i := range containers {
+			for j, e := range containers[i].Env {
+				if e.ValueFrom == nil || e.ValueFrom.FileKeyRef == nil || e.ValueFrom.FileKeyRef.VolumeName == "" {
+					continue
+				}
+				volume := e.ValueFrom.FileKeyRef.VolumeName
+				p := p.Child(name).Index(i).Child("env").Index(j).Child("valueFrom", "fileKeyRef", "volumeName")
+				at := slices.IndexFunc(s.Volumes, func(v v1.Volume) bool { return v.Name == volume })
+				switch {
+				case at < 0:
+					c.add(field.NotFound(p, volume))
+				case s.Volumes[at].EmptyDir == nil:
+					c.invalid(p, volume, "referenced volume must be of type emptyDir")
+				}
+			}
+		}
+	}
 }
 
 func (c *checker) envFrom(p *field.Path, from []v1.EnvFromSource) {

@@ -17,11 +17,17 @@ func (c *checker) pod(pod *v1.Pod) {
 	volumes := c.volumes(p.Child("volumes"), s.Volumes)
 	c.containers(p.Child("containers"), s, volumes)
 	c.initContainers(p.Child("initContainers"), s, volumes)
+	c.fileVolumes(p, s)
 	c.podResources(p.Child("resources"), s)
+	c.gates(p, s)
+	c.appArmorAnnotations(pod)
 	c.hostNetwork(p.Child("containers"), s)
 	oneOf(c, p.Child("restartPolicy"), s.RestartPolicy, v1.RestartPolicyAlways, v1.RestartPolicyOnFailure, v1.RestartPolicyNever)
 	oneOf(c, p.Child("dnsPolicy"), s.DNSPolicy, v1.DNSClusterFirstWithHostNet, v1.DNSClusterFirst, v1.DNSDefault, v1.DNSNone)
 	c.labels(p.Child("nodeSelector"), s.NodeSelector)
+	if os := s.NodeSelector[v1.LabelOSStable]; os != "" && os != string(v1.Linux) { // a cluster would never find it a node
+		c.forbidden(p.Child("nodeSelector").Key(v1.LabelOSStable), fmt.Sprintf("%q: minipod runs Linux programs", os))
+	}
 	c.podSecurity(p.Child("securityContext"), s)
 	if s.ShareProcessNamespace != nil && *s.ShareProcessNamespace && s.HostPID {
 		c.invalid(p.Child("shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled")
@@ -64,6 +70,31 @@ func (c *checker) pod(pod *v1.Pod) {
 		}
 	}
 	c.nonNegative(p.Child("terminationGracePeriodSeconds"), *s.TerminationGracePeriodSeconds)
+}
+
+// gates are names, each once, of a pod that is on no machine yet.
+func (c *checker) gates(p *field.Path, s *v1.PodSpec) {
+	seen := map[string]bool{}
+	for i, gate := range s.SchedulingGates {
+		at := p.Child("schedulingGates").Index(i)
+		c.invalid(at, gate.Name, validation.IsQualifiedName(gate.Name)...)
+		if seen[gate.Name] {
+			c.add(field.Duplicate(at, gate.Name))
+		}
+		seen[gate.Name] = true
+	}
+	if s.NodeName != "" && len(s.SchedulingGates) > 0 {
+		c.forbidden(p.Child("nodeName"), "cannot be set until all schedulingGates have been cleared")
+	}
+}
+
+// appArmorAnnotations refuses in the words of before Kubernetes 1.30 what is refused in today's: a server makes the one of the other.
+func (c *checker) appArmorAnnotations(pod *v1.Pod) {
+	for _, key := range sortedKeys(pod.Annotations) {
+		if strings.HasPrefix(key, v1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix) && strings.HasPrefix(pod.Annotations[key], v1.DeprecatedAppArmorBetaProfileNamePrefix) {
+			c.forbidden(field.NewPath("metadata", "annotations").Key(key), "only root may load an AppArmor profile: use seccompProfile")
+		}
+	}
 }
 
 func (c *checker) labelOrNone(p *field.Path, name string) {

@@ -57,9 +57,17 @@ func (c *checker) volume(p *field.Path, v *v1.VolumeSource) {
 		if limit := v.EmptyDir.SizeLimit; limit != nil && limit.Sign() < 0 {
 			c.forbidden(p.Child("emptyDir", "sizeLimit"), "SizeLimit field must be a valid resource quantity")
 		}
+		if mode := v.EmptyDir.Mode; mode != nil && (*mode < 0 || *mode > 0o1777) {
+			c.invalid(p.Child("emptyDir", "mode"), *mode, "must be a number between 0 and 01777 (octal), both inclusive")
+		}
 		if medium := v.EmptyDir.Medium; !strings.HasPrefix(string(medium), "HugePages") && medium != "" { // a kubelet finds this out
 			oneOf(c, p.Child("emptyDir", "medium"), medium, v1.StorageMediumMemory)
 		}
+	case v.Image != nil:
+		if v.Image.Reference == "" {
+			c.required(p.Child("image", "reference"), "")
+		}
+		oneOf(c, p.Child("image", "pullPolicy"), v.Image.PullPolicy, v1.PullAlways, v1.PullIfNotPresent, v1.PullNever)
 	case v.HostPath != nil:
 		c.hostPath(p.Child("hostPath"), v.HostPath)
 	case v.Secret != nil:

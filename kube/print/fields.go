@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"text/template"
 
 	"k8s.io/client-go/util/jsonpath"
@@ -50,11 +51,11 @@ func whole(v any) any {
 
 // relaxed is the spelling of a JSONPath that kubectl takes where it wants just one field: with or without braces, with or without
 // the first dot.
-var relaxed = regexp.MustCompile(`^\{\.?([^{}]+)\}$|^\.?([^{}]+)$`)
+var relaxed = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\{\.?([^{}]+)\}$|^\.?([^{}]+)$`) })
 
 // Path parses a JSONPath of one field: metadata.name, .metadata.name and {.metadata.name} are the same.
 func Path(text string) (*jsonpath.JSONPath, error) {
-	m := relaxed.FindStringSubmatch(text)
+	m := relaxed().FindStringSubmatch(text)
 	if m == nil {
 		return nil, fmt.Errorf("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}': %s", text)
 	}

@@ -55,6 +55,11 @@ type summary struct {
 // summarize follows printPod of the API server, case by case.
 func summarize(p *Pod) summary {
 	s := summary{containers: len(p.Spec.Containers), reason: cmp.Or(p.Status.Reason, p.Status.Phase, pod.Pending)}
+	for _, c := range p.Status.Conditions {
+		if c.Type == pod.PodScheduled && c.Reason == pod.SchedulingGated {
+			s.reason = pod.SchedulingGated
+		}
+	}
 	sidecars := map[string]bool{}
 	for i := range p.Spec.InitContainers {
 		if c := &p.Spec.InitContainers[i]; c.Sidecar() {

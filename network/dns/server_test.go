@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -303,6 +304,51 @@ func TestFlood(t *testing.T) {
 	asking.Wait()
 	if failed.Load() == 0 {
 		t.Error("no question was turned away")
+	}
+}
+
+// TestFloodOfThousands: who asks and asks, and waits for nothing, holds as many goroutines and sockets as one client may.
+func TestFloodOfThousands(t *testing.T) {
+	nobody, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nobody.Close()
+	server := serve(t, &Server{
+		Lookup: lookup, Clients: loopback,
+		Resolv: func() Config {
+			return Config{Servers: []netip.AddrPort{netip.MustParseAddrPort(nobody.LocalAddr().String())}, Timeout: 2 * time.Second, Attempts: 1}
+		},
+	})
+	packet, err := question("silent.example.org.", dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("udp4", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	files := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	goroutines, open := runtime.NumGoroutine(), files()
+	for range 5000 {
+		if _, err := c.Write(packet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(100 * time.Millisecond)
+	if n, f := runtime.NumGoroutine()-goroutines, files()-open; n > 2*maxQuestionsEach+10 || f > maxQuestionsEach+5 || f < 10 {
+		t.Errorf("there are %d goroutines and %d descriptors more; a client may have %d questions", n, f, maxQuestionsEach)
+	}
+	other := dns.Client{Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)}}}
+	if r, _, err := other.Exchange(question("web.default.", dns.TypeA), server); err != nil || len(r.Answer) != 1 {
+		t.Errorf("another client meanwhile: %v, %v", r, err)
 	}
 }
 

@@ -23,7 +23,8 @@ const (
 
 // Options say what is published, and where it leads.
 type Options struct {
-	// One of them, or both: a *net.TCPListener and a *net.UDPConn. Publish closes them.
+	// One of them, or both: a *net.TCPListener and a *net.UDPConn. Publish closes them. The latter was made with linux.TellDestinations, where it
+	// is to answer from the address that it was asked at.
 	Listener   net.Listener
 	PacketConn *net.UDPConn
 

@@ -10,13 +10,21 @@ import (
 	"syscall"
 	"time"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network/relay"
 )
 
-// A client is one conversation: datagrams of one address outside, by a socket of their own inside.
+// A client is one conversation: datagrams of one address outside to one of this host's, by a socket of their own inside.
 type client struct {
 	*relay.Flow
 	inside net.Conn
+}
+
+// Ends are the two of a conversation outside. Who asked one address takes no answer from another, and a socket that listens at all of them would
+// answer from whichever the kernel finds first.
+type ends struct {
+	client netip.AddrPort
+	at     string // the control data with which an answer leaves from there
 }
 
 func (o *Options) datagrams(ctx context.Context) error {
@@ -26,14 +34,14 @@ func (o *Options) datagrams(ctx context.Context) error {
 	var answers sync.WaitGroup
 	defer answers.Wait()
 	// A client may have all of its places: behind one address may be a whole company.
-	flows := relay.NewFlows(o.MaxFlows, o.MaxFlows, func(a netip.AddrPort) netip.Addr { return a.Addr() })
+	flows := relay.NewFlows(o.MaxFlows, o.MaxFlows, func(e ends) netip.Addr { return e.client.Addr() })
 	defer flows.Close()
 
 	var mu sync.Mutex
-	clients := map[netip.AddrPort]*client{}
-	buf := make([]byte, relay.BufferSize)
+	clients := map[ends]*client{}
+	buf, control := make([]byte, relay.BufferSize), make([]byte, linux.ControlSize)
 	for {
-		n, from, err := pc.ReadFromUDPAddrPort(buf)
+		n, told, _, peer, err := pc.ReadMsgUDPAddrPort(buf, control)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -43,6 +51,7 @@ func (o *Options) datagrams(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("receive on %s: %w", pc.LocalAddr(), err)
 		}
+		from := ends{peer, string(linux.AnswerFrom(control[:told]))}
 		mu.Lock()
 		c := clients[from]
 		mu.Unlock()
@@ -72,13 +81,13 @@ func (o *Options) datagrams(ctx context.Context) error {
 	}
 }
 
-func (o *Options) newClient(ctx context.Context, flows *relay.Flows[netip.AddrPort], from netip.AddrPort) (*client, error) {
+func (o *Options) newClient(ctx context.Context, flows *relay.Flows[ends], from ends) (*client, error) {
 	if !flows.Room(from) {
 		return nil, nil // every place has an answered conversation
 	}
 	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	inside, err := o.Dial(dialling, "udp", unmapped(from))
+	inside, err := o.Dial(dialling, "udp", unmapped(from.client))
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +99,7 @@ func (o *Options) newClient(ctx context.Context, flows *relay.Flows[netip.AddrPo
 }
 
 // answer passes the answers of one conversation back until its socket is closed.
-func (o *Options) answer(c *client, to netip.AddrPort) {
+func (o *Options) answer(c *client, to ends) {
 	socket, ok := c.inside.(syscall.Conn)
 	if !ok {
 		o.Log(fmt.Errorf("pass datagrams back from %T: %w", c.inside, errors.ErrUnsupported))
@@ -100,7 +109,10 @@ func (o *Options) answer(c *client, to netip.AddrPort) {
 	for err == nil || errors.Is(err, syscall.ECONNREFUSED) {
 		_, err = relay.Read(raw, relay.BufferSize, func(datagram []byte) {
 			c.Answer()
-			_, _ = o.PacketConn.WriteToUDPAddrPort(datagram, to)
+			_, _, err := o.PacketConn.WriteMsgUDPAddrPort(datagram, []byte(to.at), to.client)
+			if err != nil && to.at != "" { // a broadcast address, or one that this host has no more
+				_, _ = o.PacketConn.WriteToUDPAddrPort(datagram, to.client)
+			}
 		})
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network/port"
 )
 
@@ -27,8 +29,14 @@ func listenUDP(t *testing.T) *net.UDPConn {
 // publishUDP publishes a program that answers a datagram with it and the address that it saw, but never to "silence".
 func publishUDP(t *testing.T, maxFlows int) (addr string) {
 	t.Helper()
+	return publishUDPAt(t, listenUDP(t), maxFlows)
+}
+
+// publishUDPAt is publishUDP at a socket.
+func publishUDPAt(t *testing.T, outside *net.UDPConn, maxFlows int) (addr string) {
+	t.Helper()
 	before := runtime.NumGoroutine()
-	inside, outside := listenUDP(t), listenUDP(t)
+	inside := listenUDP(t)
 	go func() {
 		buf := make([]byte, 64<<10)
 		for {
@@ -148,5 +156,95 @@ func TestFlood(t *testing.T) {
 	defer young.Close()
 	if ask(t, young, "y") == "" {
 		t.Error("no answer for who came after the flood")
+	}
+}
+
+// TestFloodOfThousands: many more clients than there are places take no more sockets, goroutines and memory than those places do, and whoever
+// comes after is served, even where each of them was answered.
+func TestFloodOfThousands(t *testing.T) {
+	const clients, places = 4000, 256
+	addr := publishUDP(t, places)
+	files, goroutines, memory := usage(t)
+	for i := range clients {
+		c, err := net.Dial("udp4", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte([]string{"silence", "x"}[i%2])); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if i%100 == 0 {
+			if f, g, _ := usage(t); f > files+places+10 || g > goroutines+2*places {
+				t.Fatalf("after %d clients there are %d descriptors and %d goroutines; there were %d and %d", i, f, g, files, goroutines)
+			}
+		}
+	}
+	if _, _, m := usage(t); m > memory+16<<20 {
+		t.Errorf("%d bytes of memory, and there were %d", m, memory)
+	}
+	young, err := net.Dial("udp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer young.Close()
+	if ask(t, young, "y") == "" {
+		t.Error("no answer for who came after the flood")
+	}
+}
+
+// usage is what this process uses.
+func usage(t *testing.T) (files, goroutines int, memory uint64) {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return len(list), runtime.NumGoroutine(), m.HeapAlloc
+}
+
+// TestUDPAnswersFromWhereItWasAsked: a connected socket takes answers only from the address that it asked. Of what listens at all
+// addresses it is any of them, and one client may ask several.
+func TestUDPAnswersFromWhereItWasAsked(t *testing.T) {
+	for _, network := range []string{"udp", "udp4"} { // of both families, as for -p 53:53/udp, and as for -p 0.0.0.0:53:53/udp
+		outside, err := (&net.ListenConfig{Control: linux.TellDestinations}).ListenPacket(t.Context(), network, ":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, number, err := net.SplitHostPort(publishUDPAt(t, outside.(*net.UDPConn), 16))
+		if err != nil {
+			t.Fatal(err)
+		}
+		local, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		local.SetDeadline(time.Now().Add(10 * time.Second))
+		for _, host := range []string{"127.0.0.1", "127.0.0.2", "127.9.9.9"} {
+			at := netip.MustParseAddrPort(net.JoinHostPort(host, number))
+			buf := make([]byte, 100)
+			if _, err := local.WriteToUDPAddrPort([]byte("who"), at); err != nil {
+				t.Fatal(err)
+			}
+			if n, from, err := local.ReadFromUDPAddrPort(buf); err != nil || from != at {
+				t.Errorf("%s: %s was asked, and the answer %q is from %s: %v", network, at, buf[:n], from, err)
+			}
+		}
+		local.Close()
+		if network == "udp4" {
+			continue
+		}
+		six, err := net.Dial("udp6", "[::1]:"+number)
+		if err != nil {
+			t.Logf("no IPv6 here: %v", err)
+			continue
+		}
+		if got := ask(t, six, "six"); got == "" {
+			t.Error("by IPv6: no answer")
+		}
+		six.Close()
 	}
 }

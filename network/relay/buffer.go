@@ -27,10 +27,3 @@ func Read(conn syscall.RawConn, limit int, use func(data []byte)) (n int, err er
 	use((*buf)[:n])
 	return n, nil
 }
-
-// WithBuffer lends one of the buffers to use.
-func WithBuffer(use func(buf []byte) bool) bool {
-	b := take()
-	defer give(b)
-	return use(*b)
-}

@@ -20,8 +20,8 @@ const sample = 16
 
 // Flows are conversations in datagrams, each with a socket of its own, which is closed after a silence: nothing else ends
 // such a conversation. There are never more than so many. When all are taken, a new one takes the place of one that was silent
-// for long among those that nobody ever answered (of its own source's where that source has too many), as conntrack's early
-// drop does: a flood of questions costs no answered conversation.
+// for long (of its own source's where that source has too many), as with conntrack's early drop: first of those that nobody ever answered,
+// then of those that were answered and over within moments, as a question for a name is. A flood costs no conversation that lasts.
 type Flows[K comparable] struct {
 	max, each            int
 	source               func(K) netip.Addr
@@ -37,9 +37,14 @@ type Flows[K comparable] struct {
 // A Flow is one conversation.
 type Flow struct {
 	conn     io.Closer
-	used     atomic.Int64 // Unix time in nanoseconds
+	born     int64        // Unix time in nanoseconds
+	used     atomic.Int64 // ditto
 	answered atomic.Bool
+	lasts    atomic.Bool // it was answered long after it began
 }
+
+// lasting is when an answer makes a conversation of it that is more than a question and its answer: conntrack's figure (nf_conntrack_proto_udp.c).
+const lasting = 2 * time.Second
 
 // NewFlows returns room for max flows, each of which has a source, and a source may have each.
 func NewFlows[K comparable](max, each int, source func(K) netip.Addr) *Flows[K] {
@@ -73,10 +78,10 @@ func (f *Flows[K]) room(key K) bool {
 	var victim *Flow
 	seen := 0
 	for k, flow := range f.flows {
-		if flow.answered.Load() || crowded && f.source(k) != source {
+		if flow.lasts.Load() || crowded && f.source(k) != source {
 			continue
 		}
-		if victim == nil || flow.used.Load() < victim.used.Load() {
+		if victim == nil || flow.before(victim) {
 			oldest, victim = k, flow
 		}
 		if seen++; seen == sample {
@@ -101,6 +106,7 @@ func (f *Flows[K]) Add(key K, conn io.Closer) (*Flow, bool) {
 	}
 	flow := &Flow{conn: conn}
 	flow.Touch()
+	flow.born = flow.used.Load()
 	f.flows[key] = flow
 	f.by[f.source(key)]++
 	if f.timer == nil {
@@ -178,4 +184,15 @@ func (f *Flow) Answer() {
 	if !f.answered.Load() {
 		f.answered.Store(true)
 	}
+	if !f.lasts.Load() && f.used.Load()-f.born >= int64(lasting) {
+		f.lasts.Store(true)
+	}
+}
+
+// before tells whether f is to go before other, where one must.
+func (f *Flow) before(other *Flow) bool {
+	if mine, theirs := f.answered.Load(), other.answered.Load(); mine != theirs {
+		return theirs
+	}
+	return f.used.Load() < other.used.Load()
 }

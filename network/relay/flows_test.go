@@ -73,14 +73,37 @@ func TestRoom(t *testing.T) {
 	}
 }
 
+// TestLasting: what goes on for longer than a question and its answer keeps its place, whoever comes. What does not gives it up: by a program that
+// answers each question, new ones would be kept out for minutes.
+func TestLasting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFlows(2, 2)
+		defer f.Close()
+		var talk, question, next socket
+		long, _ := f.Add(key("10.0.0.1:1"), &talk)
+		long.Answer()
+		time.Sleep(lasting)
+		long.Answer()
+		short, _ := f.Add(key("10.0.0.1:2"), &question)
+		short.Answer()
+		time.Sleep(time.Second)
+		if _, ok := f.Add(key("10.0.0.2:1"), &next); !ok || !question.closed.Load() || talk.closed.Load() {
+			t.Errorf("there was room: %t, the question was closed: %t, the conversation: %t", ok, question.closed.Load(), talk.closed.Load())
+		}
+	})
+}
+
 func TestNoRoom(t *testing.T) {
-	f := newFlows(1, 1)
-	defer f.Close()
-	flow, _ := f.Add(key("10.0.0.1:1"), &socket{})
-	flow.Answer()
-	if f.Room(key("10.0.0.2:1")) {
-		t.Error("an answered flow was to go")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		f := newFlows(1, 1)
+		defer f.Close()
+		flow, _ := f.Add(key("10.0.0.1:1"), &socket{})
+		time.Sleep(lasting)
+		flow.Answer()
+		if f.Room(key("10.0.0.2:1")) {
+			t.Error("a flow that lasts was to go")
+		}
+	})
 }
 
 func TestLimit(t *testing.T) {

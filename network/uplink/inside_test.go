@@ -123,7 +123,7 @@ func perform(what, address string) (io.Closer, error) {
 }
 
 func makeTUN() (*os.File, error) {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	tun, err := linux.OpenTUN("up0")
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +147,6 @@ func makeTUN() (*os.File, error) {
 			}
 			continue
 		}
-		r.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-		if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, r); err != nil {
-			return nil, err
-		}
 		err = errors.Join(
 			set(unix.SIOCSIFMTU, func() error { r.SetUint32(uplink.MTU); return nil }),
 			set(unix.SIOCSIFADDR, func() error { return r.SetInet4Addr([]byte{10, 88, 0, 5}) }),
@@ -160,7 +156,7 @@ func makeTUN() (*os.File, error) {
 			return nil, err
 		}
 	}
-	return os.NewFile(uintptr(fd), "tun"), nil
+	return tun, nil
 }
 
 // newNamespace makes one, or skips where this machine has no TUN devices for ordinary users.

@@ -24,7 +24,8 @@ var pastaDate = time.Date(2024, 2, 20, 0, 0, 0, 0, time.UTC)
 type PastaOptions struct {
 	// Path is the program's, "" is looked for in PATH.
 	Path string
-	// User is the user namespace that owns Net, the network namespace that pasta makes its device in: files of /proc/PID/ns.
+	// User is the user namespace that owns Net, the network namespace that pasta makes its device in: files of /proc/PID/ns. It is nil
+	// where that is the caller's own, which nobody can join again.
 	User, Net *os.File
 }
 
@@ -75,10 +76,13 @@ func Pasta(ctx context.Context, o PastaOptions) error {
 		path = found
 	}
 	// Descriptors 3 and 4. It drops its privileges before it opens these, so a path of ours might be out of its reach.
-	cmd := exec.CommandContext(ctx, path, "--foreground", "--quiet", "--config-net", "--no-map-gw", "--no-netns-quit",
-		"--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none",
-		"--userns", "/proc/self/fd/3", "--netns", "/proc/self/fd/4")
-	cmd.ExtraFiles = []*os.File{o.User, o.Net}
+	namespaces, files := []string{"--netns", "/proc/self/fd/3", "--netns-only"}, []*os.File{o.Net}
+	if o.User != nil {
+		namespaces, files = []string{"--netns", "/proc/self/fd/3", "--userns", "/proc/self/fd/4"}, []*os.File{o.Net, o.User}
+	}
+	cmd := exec.CommandContext(ctx, path, append(namespaces, "--foreground", "--quiet", "--config-net", "--no-map-gw", "--no-netns-quit",
+		"--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none")...)
+	cmd.ExtraFiles = files
 	var said bytes.Buffer
 	cmd.Stderr = &limitedBuffer{&said, 4 << 10}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

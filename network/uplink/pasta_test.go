@@ -89,7 +89,7 @@ exec sleep 60
 		t.Error(err)
 	}
 	lines := strings.Fields(string(text))
-	if len(lines) != 4 || !strings.HasPrefix(lines[2], "user:[") || !strings.HasPrefix(lines[3], "net:[") {
+	if len(lines) != 4 || !strings.HasPrefix(lines[2], "net:[") || !strings.HasPrefix(lines[3], "user:[") {
 		t.Fatalf("%q", text)
 	}
 	if mask := lines[1]; mask[len(mask)-4]&1 != 0 { // SIGPIPE is 13: bit 12

@@ -17,7 +17,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/link/fdbased"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -33,19 +32,20 @@ func pod(t *testing.T, n *namespace) (dial func(address string) (net.Conn, error
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol},
 	})
-	link, err := fdbased.New(&fdbased.Options{FDs: []int{int(n.tun.Fd())}, MTU: uplink.MTU, RXChecksumOffload: true})
+	card, start, err := uplink.Card(n.tun)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.CreateNIC(1, link); err != nil {
+	if err := s.CreateNIC(1, card); err != nil {
 		t.Fatal(err)
 	}
+	start()
 	own := tcpip.AddrFrom4([4]byte{10, 88, 0, 9})
 	if err := s.AddProtocolAddress(1, tcpip.ProtocolAddress{Protocol: ipv4.ProtocolNumber, AddressWithPrefix: own.WithPrefix()}, stack.AddressProperties{}); err != nil {
 		t.Fatal(err)
 	}
 	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: 1}})
-	t.Cleanup(s.Destroy)
+	t.Cleanup(func() { s.Close(); s.RemoveNIC(1); s.Wait() })
 	return func(address string) (net.Conn, error) {
 		a := netip.MustParseAddrPort(address)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

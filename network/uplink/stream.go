@@ -1,7 +1,6 @@
 package uplink
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -101,26 +100,19 @@ func (s *stream) up() error {
 	}
 }
 
-// upOnce writes outside what there is, once the socket takes some. It looks at the bytes first and takes them from the stack
-// when they are written: so it needs a buffer only for the moment, and who resets a connection changes nothing under a write.
+// upOnce writes outside what there is, once the socket takes some. The stack gives a byte up when the socket has it: so we need no memory for
+// any, and who resets a connection changes nothing under a write.
 func (s *stream) upOnce() (state tcpip.Error, err error) {
 	failed := s.raw.Write(func(fd uintptr) bool {
-		return relay.WithBuffer(func(buf []byte) bool {
-			var peeked tcpip.ReadResult
-			w := tcpip.SliceWriter(buf)
-			if peeked, state = s.inside.Read(&w, tcpip.ReadOptions{Peek: true}); state != nil {
-				return true
-			}
-			var n int
-			n, err = linux.TryWrite(fd, buf[:peeked.Count])
-			if errors.Is(err, syscall.EAGAIN) {
-				return false
-			}
-			if n > 0 {
-				_, state = s.inside.Read(&discard{n}, tcpip.ReadOptions{})
-			}
-			return true
-		})
+		w := socketWriter{fd: fd}
+		if _, state = s.inside.Read(&w, tcpip.ReadOptions{}); w.err != nil {
+			state = nil
+		}
+		if errors.Is(w.err, syscall.EAGAIN) {
+			return false
+		}
+		err = w.err
+		return true
 	})
 	if failed != nil {
 		err = failed
@@ -128,76 +120,83 @@ func (s *stream) upOnce() (state tcpip.Error, err error) {
 	return state, err
 }
 
-// discard takes so many bytes and no more.
-type discard struct{ left int }
-
-func (d *discard) Write(b []byte) (int, error) {
-	if len(b) > d.left {
-		n := d.left
-		d.left = 0
-		return n, io.ErrShortWrite
-	}
-	d.left -= len(b)
-	return len(b), nil
+// A socketWriter is a non-blocking socket that says EAGAIN when it has not taken all.
+type socketWriter struct {
+	fd  uintptr
+	err error
 }
 
-// down passes on what comes from outside. It reads only while the stack takes something, and a quarter of the buffer at most:
-// so much it may have to hold itself, for a pod that does not read.
+func (w *socketWriter) Write(b []byte) (n int, err error) {
+	n, w.err = linux.TryWrite(w.fd, b)
+	if w.err == nil && n < len(b) {
+		w.err = syscall.EAGAIN
+	}
+	return n, w.err
+}
+
+// down passes on what comes from outside. It takes no more from the socket than the stack has room for: the rest is the kernel's to bound.
 func (s *stream) down() error {
 	entry, ready := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
 	s.queue.EventRegister(&entry)
 	defer s.queue.EventUnregister(&entry)
-	limit := int(s.inside.SocketOptions().GetSendBufferSize()) / 4
 	for {
-		if err := s.send(nil, ready); err != nil {
-			return err
+		state, err := s.downOnce()
+		switch state.(type) {
+		case nil:
+		case *tcpip.ErrWouldBlock:
+			<-ready
+			continue
+		default:
+			return errReset
 		}
-		var rest []byte
-		var failed error
-		n, err := relay.Read(s.raw, limit, func(data []byte) {
-			var taken int64
-			if taken, failed = s.write(data); int(taken) < len(data) {
-				rest = append(rest, data[taken:]...)
-			}
-		})
 		switch {
-		case err != nil:
-			return err
-		case failed != nil:
-			return failed
-		case n == 0:
+		case errors.Is(err, io.EOF):
 			s.inside.Shutdown(tcpip.ShutdownWrite)
 			return nil
+		case err != nil:
+			return err
 		}
 		s.touch()
-		if err := s.send(rest, ready); err != nil {
-			return err
-		}
 	}
 }
 
-// write hands data to the stack, as far as it takes it.
-func (s *stream) write(data []byte) (int64, error) {
-	n, err := s.inside.Write(bytes.NewReader(data), tcpip.WriteOptions{})
-	if _, full := err.(*tcpip.ErrWouldBlock); err != nil && !full {
-		return n, errReset
+// downOnce hands the stack what the socket has, once it has something. It is io.EOF at the end.
+func (s *stream) downOnce() (state tcpip.Error, err error) {
+	failed := s.raw.Read(func(fd uintptr) bool {
+		p := socketPayload{fd: fd}
+		if p.left, err = linux.Unread(fd); errors.Is(err, syscall.EAGAIN) {
+			return false
+		}
+		if err == nil {
+			// Atomic: what we take from the socket must find its room still there.
+			_, state = s.inside.Write(&p, tcpip.WriteOptions{Atomic: true})
+		}
+		return true
+	})
+	if failed != nil {
+		err = failed
 	}
-	return n, nil
+	return state, err
 }
 
-// send waits until the stack has taken data, and takes more.
-func (s *stream) send(data []byte, ready <-chan struct{}) error {
-	for {
-		n, err := s.write(data)
-		if err != nil {
-			return err
-		}
-		data = data[n:]
-		if len(data) == 0 && s.inside.Readiness(waiter.WritableEvents) != 0 {
-			return nil
-		}
-		<-ready
+// A socketPayload is so many bytes that a socket is known to have.
+type socketPayload struct {
+	fd   uintptr
+	left int
+}
+
+func (p *socketPayload) Len() int { return p.left }
+
+func (p *socketPayload) Read(b []byte) (n int, err error) {
+	if p.left == 0 {
+		return 0, io.EOF
 	}
+	n, err = linux.TryRead(p.fd, b[:min(len(b), p.left)])
+	p.left -= n
+	if n == 0 && err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 func (s *stream) touch() { s.moved.Store(time.Now().UnixNano()) }

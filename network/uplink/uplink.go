@@ -95,9 +95,9 @@ type uplink struct {
 // A pair is what a flow is between: a pod's address and one outside.
 type pair struct{ src, dst netip.AddrPort }
 
-// Serve carries what comes from tun, a TUN device without IFF_VNET_HDR and with IFF_NO_PI, until ctx ends, then resets every
-// connection and returns nil. It returns an error when the device fails. tun stays the caller's to close, and becomes
-// non-blocking.
+// Serve carries what comes from tun, a TUN device with IFF_NO_PI, and best with IFF_VNET_HDR and TUN_F_CSUM (linux.OpenTUN), until
+// ctx ends, then resets every connection and returns nil. It returns an error when the device fails. tun stays the caller's to close,
+// and becomes non-blocking.
 func Serve(ctx context.Context, tun *os.File, o Options) error {
 	if o.MTU == 0 {
 		o.MTU = MTU

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network"
 	"codeberg.org/minipod/minipod/node"
@@ -62,6 +63,8 @@ func isID(id string) bool {
 
 // vethOf names the bridge's end: by the process, which no other attachment has at the same time.
 func vethOf(a node.Attachment) string { return "veth" + strconv.Itoa(a.PID) }
+
+func (a *attached) place() network.Place { return network.Place{Veth: a.Veth, Address: a.address} }
 
 // open opens the sandbox's network namespace. That its process lives afterwards proves that it was its.
 func (a *attached) open() (err error) {
@@ -125,6 +128,9 @@ func (d *daemon) plug(a *attached) error {
 				err = network.Plug(d.bridge, a.Veth, a.ns, network.MAC(a.address))
 			}
 		}
+		if err == nil && d.guarded {
+			err = network.Admit(a.place())
+		}
 		if err != nil {
 			return err
 		}
@@ -185,7 +191,13 @@ func (d *daemon) release(a *attached) (err error) {
 	}
 	// Its namespace may live on, with others in it; and its address must not be in two places. This may take a tenth of a second: the
 	// kernel waits until no processor can have a packet in the device.
-	err = errors.Join(err, network.In(d.ns, func() error { return network.Unplug(a.Veth) }))
+	err = errors.Join(err, network.In(d.ns, func() error {
+		err := network.Unplug(a.Veth)
+		if d.guarded {
+			err = errors.Join(err, network.Expel(a.place()))
+		}
+		return err
+	}))
 	a.close()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -251,6 +263,20 @@ func (d *daemon) adopt() error {
 	})
 }
 
+// guard keeps pods from speaking in others' names; those that were adopted go on without a gap.
+func (d *daemon) guard(adopted []*attached) {
+	places := make([]network.Place, 0, len(adopted))
+	for _, a := range adopted {
+		places = append(places, a.place())
+	}
+	err := network.In(d.ns, func() error { return network.Guard(places) })
+	if err != nil {
+		d.notice(hint.Wrap(fmt.Errorf("a container that may make raw packets (CAP_NET_RAW) can pretend to be another: %w", err), hint.Of(err)))
+		return
+	}
+	d.guarded = true
+}
+
 // takeOver is attach for a sandbox that has its place.
 func (d *daemon) takeOver(a *attached) error {
 	address, err := netip.ParseAddr(a.Lease.IP)
@@ -267,6 +293,5 @@ func (d *daemon) takeOver(a *attached) error {
 	if err := d.openPorts(a); err != nil { // somebody else has taken one meanwhile: the pod is there all the same
 		d.log(err)
 	}
-	go d.watch(a)
 	return nil
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -29,6 +31,7 @@ type daemon struct {
 	dirs    state.Dirs
 	config  *config.Config
 	anchor  node.Anchor
+	self    node.Self
 	version string
 	started time.Time
 	ctx     context.Context // of all that it does until it ends
@@ -36,6 +39,7 @@ type daemon struct {
 	users, ns *os.File // U, and the network's namespace
 	subnet    netip.Prefix
 	bridge    int
+	guarded   bool   // nobody speaks in another's name; set before anybody is served
 	uplink    string // what leads out
 	listener  *linux.Socket
 
@@ -85,6 +89,10 @@ func take() (birth node.Birth, control *linux.Socket, lock *state.Lock, err erro
 
 // start makes the network, or takes over the one that there is, and listens.
 func (d *daemon) start() (err error) {
+	d.self = node.Self{PID: os.Getpid(), Anchor: d.anchor}
+	if d.self.Birth, err = linux.StartTime(d.self.PID); err != nil {
+		return err
+	}
 	if d.config, err = config.Load(d.dirs); err != nil {
 		return err
 	}
@@ -107,6 +115,11 @@ func (d *daemon) start() (err error) {
 	d.pool = network.NewPool(d.subnet)
 	if err := d.adopt(); err != nil {
 		return err
+	}
+	adopted := slices.Collect(maps.Values(d.attached))
+	d.guard(adopted)
+	for _, a := range adopted { // not before: who ends is not to be let in again
+		go d.watch(a)
 	}
 	if err := d.serveOutside(); err != nil {
 		return err
@@ -219,6 +232,15 @@ func (d *daemon) obey() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	<-signals
+	for range 200 { // a cable that is being removed just now is no reason to leave the network behind
+		d.mu.Lock()
+		releasing := d.releasing
+		d.mu.Unlock()
+		if releasing == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	d.leave()
 	os.Exit(0)
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network"
@@ -19,15 +20,21 @@ type insider struct {
 	calls chan func()
 	leave chan struct{} // closed to end it
 	ended chan struct{}
+	keeps bool // clients' addresses
 }
 
-// goInside starts an insider. The caller ends it.
-func goInside(ns *os.File) (*insider, error) {
-	i := &insider{make(chan func()), make(chan struct{}), make(chan struct{})}
+// goInside starts an insider. The caller ends it. complain is told why clients' addresses are not kept.
+func goInside(ns *os.File, complain func(error)) (*insider, error) {
+	i := &insider{calls: make(chan func()), leave: make(chan struct{}), ended: make(chan struct{})}
 	began := make(chan error, 1)
 	go func() {
 		defer close(i.ended)
 		began <- network.In(ns, func() error {
+			if err := network.KeepClients(); err != nil {
+				complain(err)
+			} else {
+				i.keeps = true
+			}
 			began <- nil
 			for {
 				select {
@@ -48,15 +55,38 @@ func (i *insider) end() {
 	<-i.ended
 }
 
-// dial connects from inside. Only the socket is made there: where it is made is where it is, whoever connects it.
-func (i *insider) dial(ctx context.Context, protocol string, to netip.AddrPort) (net.Conn, error) {
+// dial connects from inside: over TCP in the name of the client, where the program can be told of it.
+func (i *insider) dial(ctx context.Context, protocol string, to, client netip.AddrPort) (net.Conn, error) {
+	plain := func() (*os.File, error) { return linux.NewSocket(protocol == "udp") }
+	if protocol == "udp" || !i.keeps || !nameable(client.Addr()) {
+		return i.connect(ctx, to, plain)
+	}
+	// Two ports of the host may lead to one of the program's, and a client's port may have gone to each; and the last connection from there
+	// may not be forgotten yet.
+	for _, port := range []uint16{client.Port(), 0} {
+		conn, err := i.connect(ctx, to, func() (*os.File, error) { return linux.NewClientSocket(client.Addr().As4(), port, network.ClientMark) })
+		if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return conn, err
+		}
+	}
+	return i.connect(ctx, to, plain)
+}
+
+// nameable tells whether a program in a pod may be told that a is who calls: an address of IPv4, and none that means something else in there. Programs
+// trust who calls from the loopback interface.
+func nameable(a netip.Addr) bool {
+	return a.Is4() && !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
+}
+
+// connect connects a socket. Only its making is done inside: where it is made is where it is, whoever connects it.
+func (i *insider) connect(ctx context.Context, to netip.AddrPort, socket func() (*os.File, error)) (net.Conn, error) {
 	type made struct {
 		socket *os.File
 		err    error
 	}
 	result := make(chan made, 1)
 	select {
-	case i.calls <- func() { s, err := linux.NewSocket(protocol == "udp"); result <- made{s, err} }:
+	case i.calls <- func() { s, err := socket(); result <- made{s, err} }:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-i.leave:

@@ -28,7 +28,7 @@ func TestConnectSocket(t *testing.T) {
 	}()
 	at := l.Addr().(*net.TCPAddr).AddrPort()
 	i := direct(t)
-	c, err := i.dial(t.Context(), "tcp", at)
+	c, err := i.dial(t.Context(), "tcp", at, netip.AddrPort{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,10 +38,10 @@ func TestConnectSocket(t *testing.T) {
 	}
 	c.Close()
 	l.Close()
-	if _, err := i.dial(t.Context(), "tcp", at); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := i.dial(t.Context(), "tcp", at, netip.AddrPort{}); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("nobody: %v", err)
 	}
-	u, err := i.dial(t.Context(), "udp", at)
+	u, err := i.dial(t.Context(), "udp", at, netip.AddrPort{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestConnectSocket(t *testing.T) {
 	for range 8 {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		var waiting net.Conn
-		waiting, err = i.dial(ctx, "tcp", full)
+		waiting, err = i.dial(ctx, "tcp", full, netip.AddrPort{})
 		cancel()
 		if err != nil {
 			break
@@ -79,11 +79,11 @@ func TestConnectSocket(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	if _, err := i.dial(ctx, "tcp", full); !errors.Is(err, context.Canceled) {
+	if _, err := i.dial(ctx, "tcp", full, netip.AddrPort{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	i.end()
-	if _, err := i.dial(t.Context(), "tcp", at); !errors.Is(err, net.ErrClosed) {
+	if _, err := i.dial(t.Context(), "tcp", at, netip.AddrPort{}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after its end: %v", err)
 	}
 }
@@ -91,7 +91,7 @@ func TestConnectSocket(t *testing.T) {
 // direct is an insider in our own network namespace, which an ordinary user may not even join again.
 func direct(t *testing.T) *insider {
 	t.Helper()
-	i := &insider{make(chan func()), make(chan struct{}), make(chan struct{})}
+	i := &insider{calls: make(chan func()), leave: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
 		defer close(i.ended)
 		for {

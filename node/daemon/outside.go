@@ -35,6 +35,10 @@ func (d *daemon) serveOutside() error {
 		tun = d.serveTUN()
 	case uplinkRedirect:
 		redirect = d.serveRedirect()
+	case uplinkPasta:
+		if err := d.servePasta(); err != nil {
+			d.notice(fmt.Errorf("containers reach each other, but nothing outside: %w", err))
+		}
 	default:
 		if tun = d.serveTUN(); tun != nil {
 			redirect = d.serveRedirect()
@@ -57,6 +61,7 @@ const adviceTUN = "let users open it: sudo chmod 0666 /dev/net/tun; minipod doct
 const (
 	uplinkGVisor   = "gvisor"
 	uplinkRedirect = "redirect"
+	uplinkPasta    = "pasta"
 	uplinkNone     = "none"
 )
 
@@ -108,7 +113,26 @@ func (d *daemon) serveRedirect() error {
 	return nil
 }
 
-// outside is what both carry: everything but what is the network's own.
+// servePasta has pasta carry what leaves the network, as long as it runs.
+func (d *daemon) servePasta() error {
+	path, err := uplink.FindPasta(d.ctx)
+	if err != nil {
+		return err
+	}
+	err = network.In(d.ns, func() error { return errors.Join(network.Forward(), uplink.MasqueradeRules(d.subnet)) })
+	if err != nil {
+		return err
+	}
+	d.uplink = uplinkPasta
+	go func() {
+		if err := uplink.Pasta(d.ctx, uplink.PastaOptions{Path: path, Net: d.ns}); err != nil {
+			d.log(fmt.Errorf("the way out is gone: %w", err))
+		}
+	}()
+	return nil
+}
+
+// outside is what both of ours carry: everything but what is the network's own.
 func (d *daemon) outside() uplink.Options {
 	return uplink.Options{MTU: network.MTU, Refuse: []netip.Prefix{d.subnet}}
 }
@@ -219,8 +243,11 @@ func (d *daemon) pass(ctx context.Context, a *attached, inside *insider, s *sock
 	to := netip.AddrPortFrom(a.address, p.ContainerPort)
 	o := port.Options{
 		PacketConn: s.datagram, Log: func(err error) { d.log(fmt.Errorf("%s: %w", a.Name, err)) },
-		Dial: func(ctx context.Context, protocol string, _ netip.AddrPort) (net.Conn, error) {
-			return inside.dial(ctx, protocol, to)
+		Dial: func(ctx context.Context, protocol string, client netip.AddrPort) (net.Conn, error) {
+			if d.subnet.Contains(client.Addr()) { // on the host that is no pod's
+				client = netip.AddrPort{}
+			}
+			return inside.dial(ctx, protocol, to, client)
 		},
 	}
 	if s.stream != nil { // else it would be an interface that holds nil, and is not nil

@@ -39,7 +39,7 @@ func (d *daemon) openPorts(a *attached) error {
 	if len(ports) == 0 {
 		return nil
 	}
-	inside, err := goInside(a.ns)
+	inside, err := goInside(a.ns, d.log)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (d *daemon) releaseEnded(p node.Port) bool {
 func listen(p node.Port) (*socket, uint16, error) {
 	address := net.JoinHostPort(p.HostIP, strconv.Itoa(int(p.HostPort)))
 	if p.Protocol == "udp" {
-		c, err := net.ListenPacket("udp", address)
+		c, err := (&net.ListenConfig{Control: linux.TellDestinations}).ListenPacket(context.Background(), "udp", address)
 		if err != nil {
 			return nil, 0, err
 		}

@@ -95,7 +95,7 @@ func (d *daemon) count(more int) {
 func (d *daemon) do(r *node.Request) (answer node.Reply, passed *os.File, err error) {
 	switch {
 	case r.Op == node.OpHello:
-		return node.Reply{Notices: d.untold()}, d.users, nil
+		return node.Reply{Self: &d.self, Notices: d.untold()}, d.users, nil
 	case r.Op == node.OpAttach && r.Attachment != nil:
 		lease, err := d.attach(*r.Attachment)
 		return node.Reply{Lease: lease}, nil, err
@@ -119,7 +119,7 @@ func (d *daemon) inspect() node.State {
 	defer d.mu.Unlock()
 	s := node.State{
 		PID: os.Getpid(), Anchor: d.anchor.PID, Version: d.version, Started: d.started, Subnet: d.subnet.String(),
-		Gateway: network.Gateway(d.subnet).String(), MTU: network.MTU, Bridge: network.Bridge, Uplink: d.uplink, Notices: d.notices,
+		Gateway: network.Gateway(d.subnet).String(), MTU: network.MTU, Bridge: network.Bridge, Uplink: d.uplink, Guarded: d.guarded, Notices: d.notices,
 		Attachments: []node.Attached{},
 	}
 	for _, a := range d.attached {

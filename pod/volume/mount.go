@@ -38,13 +38,18 @@ func Mounts(c *pod.Container, volumes map[string]Volume, env *pod.Environment) (
 		if vm.ReadOnly || v.ReadOnly {
 			m.Options[2] = "ro"
 		}
+		if v.Image {
+			m.Options = append(m.Options, "noexec")
+		}
 		sub, err := subPath(vm, env)
 		if err == nil && sub != "" {
 			m.Beneath = sub
 			if v.Memory {
 				return nil, fmt.Errorf("subPath %q of volume %q: a part of a volume in memory can't be mounted by itself here", sub, vm.Name)
 			}
-			err = makeSub(v.Dir, sub)
+			if !v.Image {
+				err = makeSub(v.Dir, sub)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("failed to create subPath directory for volumeMount %q of container %q: %w", vm.Name, c.Name, err)

@@ -3,6 +3,7 @@ package volume
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -33,6 +34,7 @@ type Volume struct {
 	Memory   bool
 	ReadOnly bool
 	Claim    string // the name of the named volume that it is
+	Image    bool   // an image's files: nothing is made in there, and nothing of it is run
 }
 
 // An Error is a volume that could not be set up. It reads as the kubelet's event does.
@@ -55,13 +57,10 @@ func (m *Maker) InMemory() map[string]string {
 		if !inMemory(v) {
 			continue
 		}
-		mode := "mode=0777"
-		if v.EmptyDir == nil {
-			mode = "mode=0755"
-		}
-		options := mode
+		mode := folderMode(v)
+		options := fmt.Sprintf("mode=%04o", mode)
 		if g := m.group(); g != nil {
-			options = "mode=02" + mode[len("mode=0"):] + ",gid=" + strconv.FormatInt(*g, 10)
+			options = fmt.Sprintf("mode=%05o,gid=%d", 0o2000|mode, *g)
 		}
 		if v.EmptyDir != nil && v.EmptyDir.SizeLimit != nil {
 			options += ",size=" + strconv.FormatInt(v.EmptyDir.SizeLimit.Value(), 10)
@@ -82,6 +81,17 @@ func inMemory(v *pod.Volume) bool {
 		}
 	}
 	return v.Secret != nil || v.EmptyDir != nil && v.EmptyDir.Medium == "Memory"
+}
+
+// folderMode is what chmod(2) gives a volume's folder.
+func folderMode(v *pod.Volume) uint32 {
+	switch {
+	case v.EmptyDir == nil:
+		return 0o755
+	case v.EmptyDir.Mode != nil:
+		return uint32(*v.EmptyDir.Mode) & 0o1777
+	}
+	return 0o777
 }
 
 func hasFiles(v *pod.Volume) bool {
@@ -164,15 +174,18 @@ func (m *Maker) make(v *pod.Volume, sandbox string) (one Volume, grouped bool, e
 	switch {
 	case inMemory(v):
 		return Volume{Dir: insideDir(v.Name), Memory: true, ReadOnly: v.EmptyDir == nil}, false, nil
+	case v.Image != nil: // the runtime has made it before
+		return Volume{Dir: path.Join(m.Dir, v.Name), ReadOnly: true, Image: true}, false, nil
 	case v.HostPath != nil:
 		return Volume{Dir: v.HostPath.Path}, false, checkHostPath(v.HostPath)
 	case v.PersistentVolumeClaim != nil:
 		dir, name, err := m.Claim(v.PersistentVolumeClaim.ClaimName)
 		return Volume{Dir: dir, Claim: name, ReadOnly: v.PersistentVolumeClaim.ReadOnly}, m.changes(dir), err
 	}
-	dir, mode := path.Join(m.Dir, v.Name), fs.FileMode(0o777)
-	if hasFiles(v) {
-		mode = 0o755
+	dir, bits := path.Join(m.Dir, v.Name), folderMode(v)
+	mode := fs.FileMode(bits & 0o777)
+	if bits&0o1000 != 0 {
+		mode |= fs.ModeSticky
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return one, false, err
@@ -221,6 +234,32 @@ func openVolume(one Volume, sandbox string) (*os.Root, error) {
 	}
 	defer top.Close()
 	return top.OpenRoot(strings.TrimPrefix(one.Dir, "/"))
+}
+
+// maxEnvFile bounds what a container may have us read.
+const maxEnvFile = 1 << 20
+
+// ReadFile reads a small file in a volume. Trust boundary: containers have written it, so it may be a link, which leads no further than the volume,
+// or a pipe, which is not waited for.
+func ReadFile(one Volume, sandbox, name string) ([]byte, error) {
+	root, err := openVolume(one, sandbox)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxEnvFile {
+		return nil, fmt.Errorf("%s is not a file of at most %d bytes", name, maxEnvFile)
+	}
+	return io.ReadAll(io.LimitReader(f, maxEnvFile))
 }
 
 // checkHostPath sees to a hostPath's type, as the kubelet does.

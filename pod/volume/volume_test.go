@@ -23,6 +23,10 @@ func (o objects) ConfigMap(name string) (map[string]string, map[string][]byte, e
 	return nil, nil, fmt.Errorf("%s: %w", name, fs.ErrNotExist)
 }
 
+func (o objects) File(volume, name string) ([]byte, error) {
+	return nil, fmt.Errorf("%s/%s: %w", volume, name, fs.ErrNotExist)
+}
+
 func (o objects) Secret(name string) (map[string][]byte, error) {
 	data, ok := o[name]
 	if !ok {

@@ -206,6 +206,10 @@ func (s *sandbox) blame(p *payload, err error) (name string, _ error) {
 	switch call.Err {
 	case syscall.ENOENT:
 		return name, hint.Wrap(hint.Exit(err, hint.ExitNotFound), "the file is there but its interpreter (the #! line, or the dynamic loader) is not in the image")
+	case syscall.EPERM, syscall.ENOSYS:
+		if s.plan.Process.Seccomp != nil {
+			return name, hint.Wrap(hint.Exit(err, hint.ExitNotExecutable), "the seccomp profile may forbid execve(2): it has to allow all that a program begins with")
+		}
 	case syscall.ENOEXEC:
 		return name, hint.Wrap(hint.Exit(err, hint.ExitNotExecutable), "not a program of this machine's architecture, or a script without #!")
 	}

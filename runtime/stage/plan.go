@@ -41,6 +41,7 @@ type Process struct {
 	Cwd         string
 	User        string // name or number, ":" group; looked up in the container's own /etc/passwd and /etc/group
 	Groups      []string
+	ImageGroups string // when those count that /etc/group gives the user: "" is docker's way
 	Umask       uint32
 	Rlimits     []Rlimit
 	OOMScoreAdj *int
@@ -53,6 +54,13 @@ type Process struct {
 	GIDs            []IDRange
 	Setgroups       bool // the user namespace allows setgroups(2)
 }
+
+// How the groups that the image's /etc/group gives the user count. Docker's way, "", is that they do unless a group was named; Kubernetes'
+// supplementalGroupsPolicy is one of these.
+const (
+	GroupsMerged = "merge"  // always
+	GroupsStrict = "strict" // never
+)
 
 // An IDRange is a run of ids that exist in the user namespace.
 type IDRange struct{ First, Count uint32 }

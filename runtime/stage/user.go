@@ -47,6 +47,17 @@ func (s *sandbox) identify(open opener) error {
 	if err != nil {
 		return err
 	}
+	switch p.ImageGroups {
+	case GroupsStrict:
+		who.groups = nil
+	case GroupsMerged:
+		name, _, _ := strings.Cut(p.User, ":")
+		alone, err := findUser(open, name)
+		if err != nil {
+			return err
+		}
+		who.groups = alone.groups
+	}
 	s.uid, s.gid = who.uid, who.gid
 	if !mapped(p.IDs, s.uid) || !mapped(p.GIDs, s.gid) {
 		return hint.Wrap(fmt.Errorf("user %d:%d does not exist in this user namespace", s.uid, s.gid), "see which ids you have: minipod doctor")

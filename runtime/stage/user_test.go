@@ -93,6 +93,29 @@ nogroup:x:4294967295:mia`
 	}
 }
 
+// TestImageGroups holds the groups of the image's to docker's way and to Kubernetes' two.
+func TestImageGroups(t *testing.T) {
+	all := []IDRange{{0, 1 << 16}}
+	open := openIn(etc(t, "root:x:0:0::/root:/bin/sh\nmia:x:1000:100::/home/mia:/bin/sh\n", "fifty:x:50:mia\nsixty:x:60:root\n"))
+	for _, tt := range []struct {
+		user, how string
+		want      []uint32
+	}{
+		{"1000", "", []uint32{50, 4000}},
+		{"1000:3000", "", []uint32{4000}},
+		{"1000:3000", GroupsMerged, []uint32{50, 4000}},
+		{"mia", GroupsMerged, []uint32{50, 4000}},
+		{"1000:3000", GroupsStrict, []uint32{4000}},
+		{"mia", GroupsStrict, []uint32{4000}},
+		{":3000", GroupsMerged, []uint32{60, 4000}},
+	} {
+		s := &sandbox{plan: &Plan{Process: Process{User: tt.user, Groups: []string{"4000"}, ImageGroups: tt.how, IDs: all, GIDs: all}}}
+		if err := s.identify(open); err != nil || !slices.Equal(s.groups, tt.want) {
+			t.Errorf("%q, %q: %v, %v; want %v", tt.user, tt.how, s.groups, err, tt.want)
+		}
+	}
+}
+
 // TestFindUserFiles gives it images with odd files.
 func TestFindUserFiles(t *testing.T) {
 	if who, err := findUser(openIn(etc(t, "-", "-")), "7:8"); err != nil || who.uid != 7 || who.gid != 8 {

@@ -30,6 +30,7 @@ func (p *Process) fields(c *wire.Codec) {
 	c.String(&p.Cwd)
 	c.String(&p.User)
 	c.Strings(&p.Groups)
+	c.String(&p.ImageGroups)
 	wire.Int(c, &p.Umask)
 	wire.List(c, &p.Rlimits, func(c *wire.Codec, r *Rlimit) {
 		c.String(&r.Name)
