@@ -80,7 +80,7 @@ func (k *course) tellStep(lab *labs.Lab, step *labs.Step) {
 // judgeOf is who decides, with what the learner has said so far.
 func (k *course) judgeOf(lab *labs.Lab, record *labs.LabRecord) *labs.Judge {
 	return &labs.Judge{
-		Files: os.DirFS("/"), World: k.world(lab), Lab: lab, UID: os.Getuid(), Self: os.Getpid(),
+		Files: os.DirFS("/"), World: k.world(lab), Lab: lab, Language: k.language, UID: os.Getuid(), Self: os.Getpid(),
 		Answers: record.Answers, Passed: record.Snapshots(),
 	}
 }
@@ -220,7 +220,12 @@ func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Ve
 	told := false
 	for _, v := range verdicts {
 		mark := map[labs.Status]string{labs.Pass: k.style.Good("✓"), labs.Fail: k.style.Bad("✗"), labs.Unknown: k.style.Odd("?")}[v.Status]
-		lines = append(lines, mark+" "+v.Check)
+		for i, line := range k.style.Wrap("  ", v.Says) {
+			if i == 0 {
+				line = mark + line[1:]
+			}
+			lines = append(lines, line)
+		}
 		for _, e := range v.Evidence {
 			text := e.Path + ": " + e.Got
 			if e.Want != "" && v.Status != labs.Pass {
@@ -230,15 +235,46 @@ func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Ve
 				lines = append(lines, k.style.Dim(line))
 			}
 		}
-		if v.Status == labs.Pass || told || v.Hint == "" {
+		text := lab.Texts[k.language].Section(step.ID).Parts["hint: "+v.Hint]
+		if v.Lacks != nil {
+			text = k.lacking(lab, step, v.Lacks)
+		}
+		if v.Status == labs.Pass || told || text == "" {
 			continue
 		}
 		told = true
-		for _, line := range linesOf(k.style.Narrower(4).Markdown(lab.Texts[k.language].Section(step.ID).Parts["hint: "+v.Hint])) {
+		for _, line := range linesOf(k.style.Narrower(4).Markdown(text)) {
 			lines = append(lines, "  "+k.style.Odd("│")+" "+line)
 		}
 	}
 	return lines
+}
+
+// lacking says what is not there to be judged, and what is instead: a name that was mistyped shows.
+func (k *course) lacking(lab *labs.Lab, step *labs.Step, lack *labs.Lack) string {
+	switch {
+	case lack.Answer && lack.Status != "":
+		return k.say("The process that you named has ended. Start it again, and answer with its new PID.")
+	case lack.Answer && step.Ask == nil:
+		return k.say("Nobody was named yet: `minipod lab answer %s=PID`.", lack.Who)
+	case lack.Answer:
+		return k.say("You have not answered yet. First type the commands of the text, then `minipod lab answer …`.")
+	}
+	pod, container, isPod := strings.Cut(strings.TrimPrefix(lack.Who, "pod:"), "/")
+	isPod = isPod && strings.HasPrefix(lack.Who, "pod:")
+	switch {
+	case isPod && lack.Status != "":
+		return k.say("Container `%s` of Pod `%s` does not run. It may take a moment; `minipod get pods` and `minipod describe pod %s` tell more.", container, pod, pod)
+	case isPod:
+		return k.say("There is no Pod `%s` with a container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?", pod, container)
+	case lack.Status != "":
+		return k.say("The container `%s` is there, and does not run. `minipod logs %s` may tell why; then `minipod rm -f %s`, and start it again with the command of the text.", lack.Who, lack.Who, lack.Who)
+	}
+	text := k.say("There is no running container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?", lack.Who)
+	if names := k.world(lab).running(); len(names) > 0 {
+		text += " " + k.say("Running here: %s.", "`"+strings.Join(names, "`, `")+"`")
+	}
+	return text
 }
 
 // tellPassed says what the step has shown, and what comes next.

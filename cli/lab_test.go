@@ -37,12 +37,13 @@ func TestSaid(t *testing.T) {
 		}
 	}
 	verbs := regexp.MustCompile(`%[-0-9]*[a-z]`)
+	positions := regexp.MustCompile(`%\[\d\]`)
 	for format := range said {
 		chinese := labs.Translate(lang.Chinese, format)
 		if chinese == format {
 			t.Errorf("there is no Chinese for %q", format)
 		}
-		if got, want := verbs.FindAllString(chinese, -1), verbs.FindAllString(format, -1); strings.Join(got, " ") != strings.Join(want, " ") && !sameSet(got, want) {
+		if got, want := verbs.FindAllString(positions.ReplaceAllString(chinese, "%"), -1), verbs.FindAllString(format, -1); strings.Join(got, " ") != strings.Join(want, " ") && !sameSet(got, want) {
 			t.Errorf("%q has other values than %q", chinese, format)
 		}
 	}

@@ -47,6 +47,21 @@ func (w world) Container(name string) (labs.Container, error) {
 	}, err
 }
 
+// running are the names of the containers that run here, but for those of pods.
+func (w world) running() (names []string) {
+	all, err := runtime.List(w.dirs)
+	if err != nil {
+		return nil
+	}
+	for _, r := range all {
+		if r.Status == "running" && r.Labels["io.kubernetes.pod.name"] == "" {
+			names = append(names, r.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // find finds a container by its name; one of a pod by its labels, the youngest of those that were made for it.
 func (w world) find(name string) (runtime.Record, error) {
 	of, isPod := strings.CutPrefix(name, "pod:")
@@ -89,6 +104,25 @@ func (w world) RootOf(p labs.Process) (dev, inode uint64, err error) {
 		defer files[i].Close()
 	}
 	return stage.RootOf(files[0], files[1])
+}
+
+// HostName enters p's user and UTS namespace, in a child of its own, and asks there.
+func (w world) HostName(p labs.Process) (string, error) {
+	ours, err := os.Readlink("/proc/self/ns/uts")
+	if err != nil {
+		return "", err
+	}
+	if its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/uts", p.PID)); err == nil && its == ours {
+		return os.Hostname()
+	}
+	var files [2]*os.File
+	for i, kind := range [...]string{"user", "uts"} {
+		if files[i], err = os.Open(fmt.Sprintf("/proc/%d/ns/%s", p.PID, kind)); err != nil {
+			return "", err
+		}
+		defer files[i].Close()
+	}
+	return stage.HostName(files[0], files[1])
 }
 
 // OwnerOf asks the namespace itself.

@@ -59,7 +59,7 @@ func TestWatch(t *testing.T) {
 			}
 		}
 	}
-	shows("✗ proc.alive of box")
+	shows("✗ box runs")
 
 	const fast = 300 * time.Millisecond
 	best := time.Hour
@@ -67,11 +67,11 @@ func TestWatch(t *testing.T) {
 		_, err := l.minipod("run", "-d", "--name", "box", "alpine", "top") // not what the step wants: it is not passed
 		must(t, err)
 		began := time.Now()
-		took := shows("✓ proc.alive of box").Sub(began)
+		took := shows("✓ box runs").Sub(began)
 		_, err = l.minipod("rm", "-f", "box")
 		must(t, err)
 		began = time.Now()
-		best = min(best, max(took, shows("✗ proc.alive of box").Sub(began)))
+		best = min(best, max(took, shows("✗ box runs").Sub(began)))
 	}
 	if best > fast {
 		t.Errorf("watch shows a change after %v, want %v", best, fast)
@@ -136,7 +136,7 @@ func TestWatchInPlace(t *testing.T) {
 	}
 	terminal.Close()
 	text := <-screen
-	for _, want := range []string{"第 1 步（共 4 步）", "A\x1b[J", "\x1b[32m✓\x1b[0m proc.alive of box", "第 1 步完成。", "第 2 步（共 4 步）"} {
+	for _, want := range []string{"第 1 步（共 4 步）", "A\x1b[J", "\x1b[32m✓\x1b[0m box 正在运行", "第 1 步完成。", "第 2 步（共 4 步）"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the terminal does not show %q:\n%q", want, text)
 		}
