@@ -3,12 +3,14 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/labs"
 )
 
@@ -100,7 +102,7 @@ func (s *screen) show(lines []string) {
 		return
 	}
 	if s.still {
-		if n := len(s.shown); n > 0 {
+		if n := s.rows(); n > 0 {
 			fmt.Fprintf(s.out, "\x1b[%dA\x1b[J", n) // cursor up, erase below: ECMA-48
 		}
 		fmt.Fprintln(s.out, strings.Join(lines, "\n"))
@@ -112,6 +114,21 @@ func (s *screen) show(lines []string) {
 		}
 	}
 	s.shown = lines
+}
+
+// rows is how many the shown lines take: a long one takes two.
+func (s *screen) rows() int {
+	columns := 0
+	if f, ok := s.out.(*os.File); ok {
+		if size, err := linux.WindowSizeOf(int(f.Fd())); err == nil {
+			columns = int(size.Columns)
+		}
+	}
+	n := 0
+	for _, line := range s.shown {
+		n += labs.Rows(line, columns)
+	}
+	return n
 }
 
 // settle leaves what is shown where it is.

@@ -210,8 +210,8 @@ func (d *decoder) step(n *yaml.Node, s *Step) {
 		"ask": func(n *yaml.Node) {
 			s.Ask = &Ask{Kind: "text"}
 			d.mapping(n, "ask", fields{"name": d.text(&s.Ask.Name), "kind": d.text(&s.Ask.Kind), "choices": d.texts(&s.Ask.Choices)})
-			if !slices.Contains([]string{"pid", "choice", "text"}, s.Ask.Kind) {
-				d.fail(n, fmt.Sprintf("nobody answers with a %q", s.Ask.Kind), "use pid, choice or text")
+			if !slices.Contains([]string{"pid", "choice", "number", "text"}, s.Ask.Kind) {
+				d.fail(n, fmt.Sprintf("nobody answers with a %q", s.Ask.Kind), "use pid, choice, number or text")
 			}
 			if s.Ask.Name == "" {
 				s.Ask.Name = s.ID

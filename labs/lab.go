@@ -56,7 +56,7 @@ type Step struct {
 // An Ask is what the learner is to type with `lab answer`.
 type Ask struct {
 	Name    string   // "" for the one answer of the step
-	Kind    string   // pid, choice, text
+	Kind    string   // pid, choice, number, text
 	Choices []string // of a choice
 }
 
