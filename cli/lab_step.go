@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +17,7 @@ import (
 
 // start makes the lab's world where there is none, and shows where the learner is.
 func (k *course) start(c *urfave.Context) error {
-	lab, err := labs.Find(labs.Content(), c.Args().First())
+	lab, err := k.find(c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -25,11 +27,12 @@ func (k *course) start(c *urfave.Context) error {
 			k.tellStep(lab, &s)
 		}
 		k.tellLacks(lacks)
-		return fmt.Errorf("lab %s can be read here, not done", lab.ID)
+		return errors.New(k.say("lab %s can be read here, not done", lab.ID))
 	}
 	if err := k.makeWorld(lab); err != nil {
 		return err
 	}
+	k.tellOthers(lab)
 	var record *labs.LabRecord
 	err = k.home.Change(func(p *labs.Progress) error {
 		p.Current, record = lab.ID, p.Lab(lab.ID)
@@ -58,7 +61,8 @@ func (k *course) tellWorld(lab *labs.Lab) {
 	if os.Getenv("MINIPOD_ROOT") == root {
 		return
 	}
-	k.println(k.say("In each terminal that you use for this lab, type first:"), "", k.style.Bold("    export MINIPOD_ROOT="+quoted(root)), "")
+	k.tell(k.say("In each terminal that you use for this lab, type first (it leads into the lab's world: a store of containers of its own, apart from your others):"))
+	k.println("", k.style.Bold("    export MINIPOD_ROOT="+quoted(root)), "")
 }
 
 // quoted is a word as a shell reads it.
@@ -74,7 +78,39 @@ func quoted(word string) string {
 
 func (k *course) tellStep(lab *labs.Lab, step *labs.Step) {
 	section := lab.Texts[k.language].Section(step.ID)
-	k.println(k.style.Bold(k.say("Step %d of %d: %s", lab.Step(step.ID)+1, len(lab.Steps), section.Title)), "", k.style.Markdown(section.Body))
+	k.println(k.style.Bold(k.say("Step %d of %d: %s", lab.Step(step.ID)+1, len(lab.Steps), section.Title)), "")
+	k.tellUnable(step)
+	k.println(k.style.Markdown(section.Body))
+}
+
+// tellUnable says of a step that can't be done on this machine why, before anybody types it.
+func (k *course) tellUnable(step *labs.Step) bool {
+	lacks := k.lacks(context.Background(), step.Requires)
+	if len(lacks) == 0 {
+		return false
+	}
+	k.tellLacks(lacks)
+	k.tell(k.style.Odd(k.say("This step can't be done here. Read it, and go on: minipod lab skip")))
+	k.println("")
+	return true
+}
+
+// tellOthers names the other labs in whose worlds something runs still.
+func (k *course) tellOthers(lab *labs.Lab) {
+	worlds, err := os.ReadDir(filepath.Dir(k.home.World(lab.ID)))
+	if err != nil {
+		return
+	}
+	for _, w := range worlds {
+		if w.Name() == lab.ID {
+			continue
+		}
+		inhabitants, err := labs.InhabitantsOf(os.DirFS("/"), k.home.World(w.Name()), os.Getpid(), nil)
+		if err == nil && len(inhabitants) > 0 {
+			k.tell(k.style.Odd(k.say("Lab %s still runs. To end it: minipod lab reset %s", w.Name(), w.Name())))
+			k.println("")
+		}
+	}
 }
 
 // judgeOf is who decides, with what the learner has said so far.
@@ -145,9 +181,7 @@ func (k *course) judge(c *urfave.Context, lab *labs.Lab, record *labs.LabRecord,
 			k.tellPassed(lab, record, step)
 			return
 		}
-		if lacks := k.lacks(c.Context, step.Requires); len(lacks) > 0 {
-			k.tellLacks(lacks)
-			k.println(k.say("This step can't be done here. Read it, and go on: minipod lab skip"))
+		if k.tellUnable(step) {
 			return
 		}
 		if root := k.home.World(lab.ID); os.Getenv("MINIPOD_ROOT") != root {
@@ -227,7 +261,7 @@ func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Ve
 			lines = append(lines, line)
 		}
 		for _, e := range v.Evidence {
-			text := e.Path + ": " + e.Got
+			text := k.evidencePath(e.Path) + k.say(": ") + e.Got
 			if e.Want != "" && v.Status != labs.Pass {
 				text += k.say("; expected: %s", e.Want)
 			}
@@ -248,6 +282,20 @@ func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Ve
 		}
 	}
 	return lines
+}
+
+// evidencePath is a path for a person: of a container's id the first twelve digits are enough.
+func (k *course) evidencePath(path string) string {
+	if path == "lab answer" {
+		return k.say("your answer")
+	}
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		if len(part) == 64 && strings.Trim(part, "0123456789abcdef") == "" {
+			parts[i] = part[:12] + "…"
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // lacking says what is not there to be judged, and what is instead: a name that was mistyped shows.
@@ -313,6 +361,10 @@ func (k *course) hint(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	if k.tellUnable(step) {
+		return nil
+	}
+	k.tellWorld(lab)
 	if level == 0 {
 		verdicts := k.judgeOf(lab, record).Step(step)
 		for _, line := range k.verdictLines(lab, step, verdicts) {
@@ -375,9 +427,9 @@ func (k *course) reset(c *urfave.Context) error {
 		id = progress.Current
 	}
 	if id == "" {
-		return errors.New("no lab is started")
+		return refuse(k.say("no lab is started"), k.say("name the one that you mean: minipod lab reset 01"))
 	}
-	lab, err := labs.Find(labs.Content(), id)
+	lab, err := k.find(id)
 	if err != nil {
 		return err
 	}
@@ -394,7 +446,9 @@ func (k *course) reset(c *urfave.Context) error {
 		return nil
 	})
 	if err == nil {
-		k.println(k.say("Nothing of lab %s is left: no process, mount, namespace, control group or file. Start it again: minipod lab start %s", lab.ID, lab.ID))
+		k.tell(k.say("Nothing of lab %s is left: no process, mount, namespace, control group or file. Start it again: minipod lab start %s", lab.ID, lab.ID))
+		k.tell(k.say("In the terminals that you used for it: unset MINIPOD_ROOT"))
+		k.tellOthers(lab)
 	}
 	return err
 }

@@ -21,12 +21,17 @@ const look = 100 * time.Millisecond
 // watch judges the current step until all are over or Ctrl-C ends it. On a terminal the verdicts stand still and change; elsewhere each change is a line.
 func (k *course) watch(c *urfave.Context) error {
 	screen := &screen{out: k.out, still: k.style.Colour || k.isTerminal()}
+	told := false
 	for {
 		lab, record, step, err := k.at()
 		if err != nil {
 			return err
 		}
 		screen.settle()
+		if !told {
+			k.tellWorld(lab)
+		}
+		told = true
 		k.tellStep(lab, step)
 		over, err := k.watchStep(c, screen, lab, record, step)
 		if err != nil || over {

@@ -6,6 +6,8 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/pod"
+	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/state"
 	"codeberg.org/minipod/minipod/supervisor"
 )
 
@@ -34,6 +36,9 @@ func init() { //nolint:gochecknoinits // see above
 		return
 	}
 	if err != nil && !errors.Is(err, ErrSaid) {
+		if advice := state.Astray(os.Getenv, errors.Is(err, runtime.ErrNotFound)); advice != "" {
+			err = hint.Wrap(err, advice)
+		}
 		hint.Print(os.Stderr, err)
 	}
 	os.Exit(status)
