@@ -104,15 +104,7 @@ func (a *app) placed(err error) error {
 	if len(a.args) > 0 && a.args[0] == "lab" {
 		return err
 	}
-	missing := errors.Is(err, runtime.ErrNotFound) || errors.Is(err, registry.ErrUnreachable)
-	advice := state.Astray(os.Getenv, missing)
-	if advice == "" {
-		return err
-	}
-	if own := hint.Of(err); own != "" {
-		advice += "; else: " + own
-	}
-	return hint.Wrap(err, advice)
+	return state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound) || errors.Is(err, registry.ErrUnreachable))
 }
 
 // warn prints what a person should know although the verb goes on.

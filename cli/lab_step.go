@@ -320,7 +320,7 @@ func (k *course) lacking(lab *labs.Lab, step *labs.Step, lack *labs.Lack) string
 	}
 	text := k.say("There is no running container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?", lack.Who)
 	if names := k.world(lab).running(); len(names) > 0 {
-		text += " " + k.say("Running here: %s.", "`"+strings.Join(names, "`, `")+"`")
+		text = labs.Join(text, k.say("Running here: %s.", "`"+strings.Join(names, "`, `")+"`"))
 	}
 	return text
 }

@@ -230,7 +230,7 @@ func (k *course) fetchImage(file string) (err error) {
 			source = labImage
 		}
 		if err := k.minipod(scratch, "pull", "-q", source); err != nil {
-			return hint.Wrap(err, "without a network: minipod lab prepare FILE, with an archive of Alpine or busybox (docker save alpine)")
+			return hint.Wrap(err, k.say("without a network: minipod lab prepare FILE, with an archive of Alpine or busybox (docker save alpine)"))
 		}
 		if source != labImage {
 			if err := k.minipod(scratch, "tag", source, labImage); err != nil {
@@ -260,7 +260,12 @@ func (k *course) loadArchive(root, file string) error {
 	out, err := cmd.Output()
 	words := strings.Fields(string(out))
 	if err != nil || len(words) == 0 {
-		return hint.Wrap(fmt.Errorf("load the image from %s: %s", file, strings.TrimSpace(complaint.String())), "name an archive that docker save, podman save or skopeo made")
+		why, _, _ := strings.Cut(strings.TrimPrefix(complaint.String(), "minipod: "), "\n")
+		advice := k.say("name an archive that docker save, podman save or skopeo made, or the folder of an OCI layout, with its index.json")
+		if below, _ := filepath.Glob(filepath.Join(file, "*", "index.json")); len(below) > 0 {
+			advice = k.say("did you mean %s?", filepath.Dir(below[0]))
+		}
+		return refuse(k.say("prepare the image: %s", strings.TrimSpace(why)), advice)
 	}
 	return k.minipod(root, "tag", words[len(words)-1], labImage) // the name or the ID comes last
 }
@@ -291,7 +296,7 @@ func (k *course) makeWorld(lab *labs.Lab) error {
 		}
 	}
 	if err := k.minipod(w.Root(), "load", "-q", "-i", k.home.Image()); err != nil {
-		return hint.Wrap(err, "prepare the image again: minipod lab prepare")
+		return hint.Wrap(err, k.say("prepare the image again: minipod lab prepare"))
 	}
 	return state.WriteJSON(filepath.Join(w.Root(), state.LabFile), map[string]string{"lab": lab.ID})
 }
@@ -382,6 +387,6 @@ func (k *course) end(lab *labs.Lab, record *labs.LabRecord) error {
 			break
 		}
 	}
-	err = fmt.Errorf("the world of lab %s is not empty: %s", lab.ID, strings.Join(left, ", "))
-	return hint.Wrap(errors.Join(append([]error{err}, complaints...)...), "run it again: minipod lab reset "+lab.ID)
+	err = errors.New(k.say("the world of lab %s is not empty: %s", lab.ID, strings.Join(left, ", ")))
+	return hint.Wrap(errors.Join(append([]error{err}, complaints...)...), k.say("run it again: minipod lab reset %s", lab.ID))
 }

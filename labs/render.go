@@ -98,9 +98,9 @@ func (s Style) Markdown(markdown string) string {
 				flush()
 			}
 			head = "│ "
-			paragraph = joinLines(paragraph, line[2:])
+			paragraph = Join(paragraph, line[2:])
 		default:
-			paragraph = joinLines(paragraph, strings.TrimSpace(line))
+			paragraph = Join(paragraph, strings.TrimSpace(line))
 		}
 	}
 	flush()
@@ -109,8 +109,8 @@ func (s Style) Markdown(markdown string) string {
 
 var squeeze = lazily(`\n{3,}`)
 
-// joinLines puts two lines of source into one. Between two characters of Chinese no blank belongs.
-func joinLines(a, b string) string {
+// Join puts two lines of source into one. Between two characters of Chinese no blank belongs.
+func Join(a, b string) string {
 	if a == "" {
 		return b
 	}

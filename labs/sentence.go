@@ -3,6 +3,7 @@ package labs
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"codeberg.org/minipod/minipod/internal/lang"
@@ -10,7 +11,26 @@ import (
 
 // say is what the judge says, in the learner's language: the English format is the key.
 func (j *Judge) say(format string, args ...any) string {
-	return fmt.Sprintf(j.word(format), args...)
+	text := fmt.Sprintf(j.word(format), args...)
+	if j.Language == lang.Chinese {
+		text = closeUp(text)
+	}
+	return text
+}
+
+// closeUp leaves out the blanks that a value in Chinese would have around it: they belong between Chinese and other scripts.
+func closeUp(text string) string {
+	runes := []rune(text)
+	return string(slices.Collect(func(yield func(rune) bool) {
+		for i, r := range runes {
+			if r == ' ' && i > 0 && i+1 < len(runes) && isWide(runes[i-1]) && isWide(runes[i+1]) {
+				continue
+			}
+			if !yield(r) {
+				return
+			}
+		}
+	}))
 }
 
 // word is a word or a few without values in them.

@@ -42,6 +42,8 @@ func labOf(getenv func(string) string, labs string) string {
 	return id
 }
 
+var errGone = errors.New("which is not there")
+
 // CheckWorld refuses a $MINIPOD_ROOT that names a world which `lab reset` has removed: whatever is done there would make a folder that looks like one.
 func CheckWorld(getenv func(string) string) error {
 	root := getenv("MINIPOD_ROOT")
@@ -55,8 +57,20 @@ func CheckWorld(getenv func(string) string) error {
 	if _, err := os.Lstat(root); !errors.Is(err, fs.ErrNotExist) {
 		return nil // anything else is told by whoever needs it
 	}
-	return hint.Wrap(fmt.Errorf("MINIPOD_ROOT names the world of lab %s, which is not there: it was reset, or never started", id),
+	return hint.Wrap(fmt.Errorf("MINIPOD_ROOT names the world of lab %s, %w: it was reset, or never started", id, errGone),
 		fmt.Sprintf("minipod lab start %s; or leave the labs: unset MINIPOD_ROOT", id))
+}
+
+// Placed adds Astray's advice to an error, before its own.
+func Placed(err error, getenv func(string) string, unset bool) error {
+	advice := Astray(getenv, unset)
+	if advice == "" {
+		return err
+	}
+	if own := hint.Of(err); own != "" && !errors.Is(err, errGone) {
+		advice += "; else: " + own
+	}
+	return hint.Wrap(err, advice)
 }
 
 // Astray is advice for somebody whose command failed while this terminal is not in the world of the lab that is open: in another lab's, or, where

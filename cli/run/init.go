@@ -36,10 +36,7 @@ func init() { //nolint:gochecknoinits // see above
 		return
 	}
 	if err != nil && !errors.Is(err, ErrSaid) {
-		if advice := state.Astray(os.Getenv, errors.Is(err, runtime.ErrNotFound)); advice != "" {
-			err = hint.Wrap(err, advice)
-		}
-		hint.Print(os.Stderr, err)
+		hint.Print(os.Stderr, state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound)))
 	}
 	os.Exit(status)
 }
