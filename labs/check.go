@@ -79,7 +79,7 @@ func kinds() map[string]kind {
 		"net.loopback":  {"of!", netLoopback},
 		"event.order":   {"order! from", eventOrder},
 		"http":          {"url! status body", httpGet},
-		"answer":        {"name! want", answered},
+		"answer":        {"name! want shows", answered},
 
 		"invariant.holds":  {"name!", invariantHolds},
 		"invariant.broken": {"name!", invariantBroken},
@@ -92,7 +92,7 @@ func (k kind) arguments() []string {
 
 // roles tells whether the argument of that name is a role.
 func (k kind) roles(c, key string) bool {
-	return key == "of" || key == "with" || key == "beside" || key == "is" && k.takes == "of! is!" && strings.HasPrefix(c, "proc.")
+	return key == "of" || key == "with" || key == "shows" || key == "beside" || key == "is" && k.takes == "of! is!" && strings.HasPrefix(c, "proc.")
 }
 
 // check finds the mistakes of whoever wrote the arguments.

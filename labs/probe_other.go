@@ -287,9 +287,17 @@ func answered(j *Judge, a Args) Verdict {
 	if len(a["want"]) == 0 {
 		return verdict(true, Evidence{"lab answer", answer.Text, ""})
 	}
+	var shown []Evidence // of a kind of namespace: that of who `shows` it, and ours
+	if p, refused := j.process(a.one("shows")); a.one("shows") != "" && refused == nil {
+		n, err := j.kernel().namespace(p, answer.Text)
+		host, err2 := j.kernel().namespace(Process{PID: j.Self}, answer.Text)
+		if err == nil && err2 == nil {
+			shown = append(shown, Evidence{p.file("ns/" + answer.Text), j.say("%s; %s %s is %s", n.text(answer.Text), Host, Process{PID: j.Self}.file("ns/"+answer.Text), host.text(answer.Text)), ""})
+		}
+	}
 	right := slices.ContainsFunc(a["want"], func(want string) bool { return strings.EqualFold(want, answer.Text) })
 	if !right { // which one is right is for the learner to find out
-		return verdict(false, Evidence{"lab answer", answer.Text, "another answer"})
+		return verdict(false, append([]Evidence{{"lab answer", answer.Text, "another answer"}}, shown...)...)
 	}
-	return verdict(true, Evidence{"lab answer", answer.Text, answer.Text})
+	return verdict(true, append([]Evidence{{"lab answer", answer.Text, answer.Text}}, shown...)...)
 }

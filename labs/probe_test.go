@@ -128,7 +128,7 @@ func pretendJudge() *Judge {
 			{"uts", []Check{{Kind: "ns.same", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"uts"}}}}},
 		}},
 		Answers: map[string]Answer{
-			"mine": {Text: "30", Process: Process{30, 1030}}, "dead": {Text: "30", Process: Process{30, 1}}, "word": {Text: "Hello"}, "note": {Text: "/note"}, "bad": {Text: "note"}, "culprit": {Text: "ipc"},
+			"mine": {Text: "30", Process: Process{30, 1030}}, "dead": {Text: "30", Process: Process{30, 1}}, "word": {Text: "Hello"}, "note": {Text: "/note"}, "bad": {Text: "note"}, "culprit": {Text: "ipc"}, "kind": {Text: "net"},
 		},
 		Passed: map[string]map[string]Snapshot{"before": {
 			"web":  {Process{21, 1021}, map[string]uint64{"net": 203, "ipc": 1}},
@@ -264,6 +264,8 @@ func TestProbes(t *testing.T) {
 		{"answer", "name=word want=hello", Pass, "Hello"},
 		{"answer", "name=word want=bye", Fail, "another answer"},
 		{"answer", "name=word", Pass, "Hello"},
+		{"answer", "name=kind want=net shows=web", Pass, "net:[203]; host /proc/10/ns/net is net:[103]"},
+		{"answer", "name=kind want=ipc shows=web", Fail, "net:[103]"},
 		{"answer", "name=none", Fail, "nothing yet"},
 	} {
 		covered[test.kind] = true
