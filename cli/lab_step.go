@@ -251,7 +251,7 @@ func (k *course) record(judge *labs.Judge, lab *labs.Lab, record *labs.LabRecord
 // verdictLines are the verdicts for a person: a mark, the check, what was read and what was wanted; under the first that fails, what that means.
 func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Verdict) []string {
 	var lines []string
-	told := false
+	told, missing := false, ""
 	for _, v := range verdicts {
 		mark := map[labs.Status]string{labs.Pass: k.style.Good("✓"), labs.Fail: k.style.Bad("✗"), labs.Unknown: k.style.Odd("?")}[v.Status]
 		for i, line := range k.style.Wrap("  ", v.Says) {
@@ -260,8 +260,15 @@ func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Ve
 			}
 			lines = append(lines, line)
 		}
-		for _, e := range v.Evidence {
-			text := k.evidencePath(e.Path) + k.say(": ") + e.Got
+		evidence := v.Evidence
+		if v.Lacks != nil && missing == v.Lacks.Who { // it was cited
+			evidence = nil
+		}
+		if v.Lacks != nil {
+			missing = v.Lacks.Who
+		}
+		for _, e := range evidence {
+			text := k.evidencePath(lab, e.Path) + k.say(": ") + e.Got
 			if e.Want != "" && v.Status != labs.Pass {
 				text += k.say("; expected: %s", e.Want)
 			}
@@ -284,10 +291,13 @@ func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Ve
 	return lines
 }
 
-// evidencePath is a path for a person: of a container's id the first twelve digits are enough.
-func (k *course) evidencePath(path string) string {
+// evidencePath is a path for a person: of a container's id the first twelve digits are enough, and what is in the world is called so.
+func (k *course) evidencePath(lab *labs.Lab, path string) string {
 	if path == "lab answer" {
 		return k.say("your answer")
+	}
+	if below, ok := strings.CutPrefix(path, k.home.World(lab.ID)+"/"); ok {
+		path = "$MINIPOD_ROOT/" + below
 	}
 	parts := strings.Split(path, "/")
 	for i, part := range parts {

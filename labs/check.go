@@ -50,7 +50,7 @@ func kinds() map[string]kind {
 		"proc.nspid":    {"of! depth! inner max", procNSpid},
 		"proc.status":   {"of! field! " + comparison, procStatus},
 		"proc.args":     {"of! want!", procArgs},
-		"proc.children": {"of! " + comparison, procChildren},
+		"proc.children": {"of! beside " + comparison, procChildren},
 		"proc.absent":   {"of!", procAbsent},
 		"ns.hostname":   {"of! with! want!", nsHostName},
 		"proc.idmap":    {"of! file! inside! outside!", procIDMap},
@@ -159,12 +159,12 @@ func (j *Judge) compare(a Args, got string) (ok bool, want string) {
 	if text := a.one("min"); text != "" {
 		least, _ := strconv.ParseUint(text, 10, 64)
 		ok = ok && err == nil && n >= least
-		wants = append(wants, ">= "+text)
+		wants = append(wants, j.say("%s or more", text))
 	}
 	if text := a.one("max"); text != "" {
 		most, _ := strconv.ParseUint(text, 10, 64)
 		ok = ok && err == nil && n <= most
-		wants = append(wants, "<= "+text)
+		wants = append(wants, j.say("%s or less", text))
 	}
 	return ok, strings.Join(wants, ", ")
 }

@@ -215,11 +215,12 @@ func (j *Judge) process(role string) (Process, *Verdict) {
 }
 
 func (j *Judge) contained(name string, sandbox bool) (Process, *Verdict) {
-	where := j.say("container %s", name)
+	shown := j.named(name)
+	where := j.say("container %s", shown)
 	c, err := j.World.Container(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Process{}, absent(Lack{Who: name}, Evidence{"minipod ps", j.say("no container %s in this lab's world", name), where})
+		return Process{}, absent(Lack{Who: name}, Evidence{"minipod ps", j.say("no container %s in this lab's world", shown), where})
 	case err != nil:
 		return Process{}, unreadable(err)
 	case c.Sandbox.PID == 0 || !j.kernel().alive(c.Sandbox):

@@ -142,9 +142,18 @@ func procArgs(j *Judge, a Args) Verdict {
 	return verdict(got == want || strings.HasSuffix(got, " "+want), Evidence{p.file("cmdline"), got, want})
 }
 
+// beside is who plays the role `of`, once `beside` is there, too: before that there is nothing to count.
+func (j *Judge) beside(a Args) (Process, *Verdict) {
+	p, refused := j.process(a.one("of"))
+	if refused == nil && a.one("beside") != "" {
+		_, refused = j.process(a.one("beside"))
+	}
+	return p, refused
+}
+
 // procChildren counts the children of the process that live: zombies don't.
 func procChildren(j *Judge, a Args) Verdict {
-	p, refused := j.process(a.one("of"))
+	p, refused := j.beside(a)
 	if refused != nil {
 		return *refused
 	}
@@ -256,12 +265,9 @@ func procParent(j *Judge, a Args) Verdict {
 	return verdict(s.parent == q.PID, Evidence{p.file("status"), fmt.Sprintf("PPid: %d", s.parent), j.say("%d, which is %s", q.PID, j.who(a.one("is")))})
 }
 
-// procZombies counts the children of the process that have ended and wait for it to notice. Before `beside` is there, there is nothing to count.
+// procZombies counts the children of the process that have ended and wait for it to notice.
 func procZombies(j *Judge, a Args) Verdict {
-	p, refused := j.process(a.one("of"))
-	if refused == nil && a.one("beside") != "" {
-		_, refused = j.process(a.one("beside"))
-	}
+	p, refused := j.beside(a)
 	if refused != nil {
 		return *refused
 	}

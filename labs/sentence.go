@@ -67,6 +67,14 @@ func (j *Judge) who(role string) string {
 	return role
 }
 
+// named is a container as a person is told of it.
+func (j *Judge) named(name string) string {
+	if pod, container, ok := strings.Cut(strings.TrimPrefix(name, "pod:"), "/"); ok {
+		return j.say("%s of Pod %s", container, pod)
+	}
+	return name
+}
+
 func (l *Lab) asks(name string) bool {
 	for _, s := range l.Steps {
 		if s.Ask != nil && s.Ask.Name == name {

@@ -166,6 +166,36 @@ func TestPrepared(t *testing.T) {
 	}
 }
 
+// TestAstray: a terminal that is still in the world of another lab is told so; in one that was reset nothing is made anew. start and reset name what
+// runs elsewhere; a container of another name shows; an answer that comes from there is known by its parent.
+func TestAstray(t *testing.T) {
+	t.Parallel()
+	l := prepareCourse(t).learner(t, lang.English, "01")
+	if _, err := l.minipod("lab", "start", "01"); err != nil {
+		t.Skipf("lab 01 does not start here: %v", err)
+	}
+	tells := func(want string, args ...string) {
+		t.Helper()
+		out, err := l.minipod(args...)
+		if all := fmt.Sprintf("%s%v", out, err); !strings.Contains(strings.Join(strings.Fields(all), " "), want) {
+			t.Errorf("%s: %s, want %s", args, all, want)
+		}
+	}
+	tells("", "run", "-d", "--name", "bok", "alpine", "sleep", "1001")
+	tells("Running here: `bok`.", "lab", "check")
+	tells("Lab 01 still runs. To end it: minipod lab reset 01", "lab", "start", "02")
+	tells("hint: lab 02 is open, and MINIPOD_ROOT here is that of lab 01: export MINIPOD_ROOT="+l.labs().World("02")+"; else: remove that one (minipod rm -f bok)",
+		"run", "-d", "--name", "bok", "alpine", "true")
+	tells("In the terminals that you used for it: unset MINIPOD_ROOT", "lab", "reset", "01")
+	tells("MINIPOD_ROOT names the world of lab 01, which is not there", "run", "-d", "alpine", "true")
+	tells("hint: lab 02 is open, and MINIPOD_ROOT here is that of lab 01", "ps")
+	if _, err := os.Lstat(l.world()); err == nil {
+		t.Error("the world that was reset is there again")
+	}
+	tells("Nothing of lab 02 is left", "lab", "reset", "02")
+	tells("no lab is open, and MINIPOD_ROOT here is that of lab 01", "images")
+}
+
 // TestOthersPods: the judge of lab 07 looks at the kernel alone, so a pod that unshare(1) made passes, and one of podman's.
 func TestOthersPods(t *testing.T) {
 	course := prepareCourse(t)

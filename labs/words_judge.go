@@ -9,6 +9,7 @@ import (
 var judged = map[string]string{
 	"the host":                        "宿主机",
 	"the sandbox of Pod %s":           "Pod %s 的沙箱",
+	"%s of Pod %s":                    "%s（Pod %s）",
 	"PID 1 of %s":                     "%s 的 1 号进程",
 	"the supervisor of %s":            "%s 的 supervisor",
 	"your answer (a PID on the host)": "你的回答（宿主机上的 PID）",
@@ -30,7 +31,7 @@ var judged = map[string]string{
 	"the parent of %s is %s":                               "%s 的父进程是 %s",
 	"there is no zombie below %s":                          "%s 下面没有僵尸",
 	"zombies below %s: %s":                                 "%s 下面的僵尸：%s",
-	"living children of %s: %s":                            "%s 还活着的子进程：%s",
+	"living children of %s: %s":                            "%s 下面还活着的子进程：%s",
 	"%s is another process than before":                    "%s 已经是另一个进程",
 	"%s is the same process as before":                     "%s 还是原来的进程",
 	"%s and %s have the same %s":                           "%s 和 %s 的 %s 相同",
