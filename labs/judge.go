@@ -45,7 +45,12 @@ type Lack struct {
 	Who    string `json:"who"`              // a container's name, pod:POD/CONTAINER, or a role
 	Status string `json:"status,omitempty"` // docker's: exited, created; "" where there is no such container
 	Answer bool   `json:"answer,omitempty"` // it is the learner who is to name it, and did not, or it has ended
+
+	Command string `json:"command,omitempty"` // it is there, and runs another command than this one, which the text looks for
 }
+
+// OtherCommand is the hint of a check of proc.args: no lab writes it, since it says the same in all.
+const OtherCommand = "other-command"
 
 // Host is the role that whoever asks plays: outside of every container.
 const Host = "host"
@@ -104,6 +109,9 @@ func (j *Judge) kernel() kernel { return kernel{j.Files} }
 func (j *Judge) Check(c Check) Verdict {
 	v := kinds()[c.Kind].probe(j, c.Args)
 	v.Check, v.Says, v.Hint = c.String(), j.sentence(c), c.Hint
+	if v.Lacks != nil && v.Lacks.Command != "" && v.Hint == "" {
+		v.Hint = OtherCommand
+	}
 	for i, e := range v.Evidence {
 		v.Evidence[i] = Evidence{e.Path, j.word(e.Got), j.word(e.Want)}
 	}

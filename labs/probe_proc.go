@@ -139,7 +139,11 @@ func procArgs(j *Judge, a Args) Verdict {
 	}
 	want := a.one("want")
 	// What interprets another machine's programs comes before the words.
-	return verdict(got == want || strings.HasSuffix(got, " "+want), Evidence{p.file("cmdline"), got, want})
+	v := verdict(got == want || strings.HasSuffix(got, " "+want), Evidence{p.file("cmdline"), got, want})
+	if v.Status == Fail {
+		v.Lacks = &Lack{Who: j.who(a.one("of")), Command: want}
+	}
+	return v
 }
 
 // beside is who plays the role `of`, once `beside` is there, too: before that there is nothing to count.

@@ -361,7 +361,7 @@ func TestDiagnosis(t *testing.T) {
 // TestLack: what is not there at all is said so, and not what a hint about something else would make of it; a diagnosis that fits knows better.
 func TestLack(t *testing.T) {
 	for _, test := range []struct{ role, want string }{
-		{"gone", "{gone  false}"}, {"reused", "{reused exited false}"}, {"nobody", "{nobody  true}"}, {"dead", "{dead gone true}"},
+		{"gone", "{gone  false }"}, {"reused", "{reused exited false }"}, {"nobody", "{nobody  true }"}, {"dead", "{dead gone true }"},
 	} {
 		step := Step{Checks: []Check{{Kind: "ns.differ", Args: Args{"of": {test.role}, "with": {"host"}, "types": {"net"}}, Hint: "shares"}}}
 		v := pretendJudge().Step(&step)
@@ -372,6 +372,10 @@ func TestLack(t *testing.T) {
 		if v = pretendJudge().Step(&step); v[0].Lacks != nil || v[0].Hint != "none" {
 			t.Errorf("%s: %+v", test.role, v[0])
 		}
+	}
+	other := pretendJudge().Check(Check{Kind: "proc.args", Args: Args{"of": {"side"}, "want": {"sleep 60"}}})
+	if other.Lacks == nil || other.Lacks.Command != "sleep 60" || other.Hint != OtherCommand {
+		t.Errorf("%+v", other)
 	}
 	v := pretendJudge().Check(Check{Kind: "answer", Args: Args{"name": {"none"}, "want": {"b"}}})
 	if v.Lacks == nil || !v.Lacks.Answer {

@@ -79,6 +79,7 @@ var chinese = map[string]string{
 	"prepare the image again: minipod lab prepare":                                                           "重新准备镜像：minipod lab prepare",
 	"the world of lab %s is not empty: %s":                                                                   "实验 %s 的环境没有清理干净：%s",
 	"run it again: minipod lab reset %s":                                                                     "再执行一次：minipod lab reset %s",
+	"`%s` runs another command than `%s`, which the commands of this lab look for. Remove it (`minipod rm -f %s`), and start it with the command of the text.": "`%s` 运行的命令不是 `%s`，而本实验后面的命令都按它来找。先 `minipod rm -f %s`，再用正文里的命令启动它。",
 	"it was so before":                                                                                       "此前已观察到",
 	"; expected: %s":                                                                                         "；期望：%s",
 	"Step %d is done.":                                                                                       "第 %d 步完成。",
