@@ -14,7 +14,9 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/image/registry"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -88,8 +90,21 @@ func (a *app) report(err error) int {
 	if errors.As(err, &status) { // another process has said it all
 		return int(status)
 	}
-	hint.Print(a.err, err)
+	var spoken *spokenError
+	if errors.As(err, &spoken) {
+		spoken.print(a.err)
+	} else {
+		hint.Print(a.err, a.placed(err))
+	}
 	return hint.ExitStatus(err, exitFailure)
+}
+
+// placed adds to an error that this terminal is not in the world of the lab that is open, where that may be why.
+func (a *app) placed(err error) error {
+	if len(a.args) > 0 && a.args[0] == "lab" {
+		return err
+	}
+	return state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound) || errors.Is(err, registry.ErrUnreachable))
 }
 
 // warn prints what a person should know although the verb goes on.
@@ -158,6 +173,11 @@ func (a *app) findDirs(c *urfave.Context) error {
 		}
 		if err := os.Setenv("MINIPOD_ROOT", absolute); err != nil {
 			return fmt.Errorf("hand --root on: %w", err)
+		}
+	}
+	if verb := c.Args().First(); verb != "" && verb != "lab" && verb != "help" {
+		if err := state.CheckWorld(os.Getenv); err != nil {
+			return err
 		}
 	}
 	var err error

@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -31,13 +33,16 @@ func (a *app) labGroup() *urfave.Command {
 				if err != nil {
 					return err
 				}
-				return do(course, c)
+				if err := do(course, c); err != nil {
+					return &spokenError{err, course}
+				}
+				return nil
 			},
 		}
 	}
 	g := group("lab", groupLearning, "Learn how containers and pods work, with a judge that reads the kernel", []*urfave.Command{
 		verb("list", "List the labs, and how far you are", "", 0, 0, (*course).list, recordFlags()...),
-		verb("prepare", "Get the image that all labs use, from a registry or a file, so that they need no network", "[FILE]", 0, 1, (*course).prepare),
+		verb("prepare", "Get the image that all labs use, from a registry or from FILE, so that they need no network; FILE is an archive (docker save, podman save) or the folder of an OCI layout, with its index.json", "[FILE]", 0, 1, (*course).prepare),
 		verb("start", "Start a lab, or go on with it", "LAB", 1, 1, (*course).start),
 		verb("check", "Judge the step that you are at", "", 0, 0, (*course).check,
 			append(recordFlags(), &urfave.BoolFlag{Name: "all", Usage: "judge every step of the lab, and record nothing"})...),
@@ -85,6 +90,48 @@ func (k *course) say(format string, args ...any) string {
 	return fmt.Sprintf(labs.Translate(k.language, format), args...)
 }
 
+// A spokenError is one of the labs', which is told in the person's language, and like all of their text does not end lines within words.
+type spokenError struct {
+	error
+	course *course
+}
+
+func (e *spokenError) Unwrap() error { return e.error }
+
+func (e *spokenError) print(out io.Writer) {
+	k := e.course
+	var text strings.Builder
+	hint.Print(&text, e.error)
+	for _, line := range linesOf(text.String()) {
+		if advice, ok := strings.CutPrefix(line, "hint: "); ok {
+			line = k.say("hint: %s", advice)
+		}
+		if !isTerminal(out) {
+			fmt.Fprintln(out, line)
+			continue
+		}
+		for _, part := range k.style.Wrap("", line) {
+			fmt.Fprintln(out, part)
+		}
+	}
+}
+
+// refuse is an error with advice, both in the person's language already.
+func refuse(problem, advice string) error { return hint.Wrap(errors.New(problem), advice) }
+
+// find is labs.Find, whose complaint it translates.
+func (k *course) find(id string) (*labs.Lab, error) {
+	lab, err := labs.Find(labs.Content(), id)
+	var none *labs.NoLabError
+	if errors.As(err, &none) && k.language != lang.English {
+		return nil, refuse(k.say("there is no lab %q", id), k.say("see which there are: minipod lab list"))
+	}
+	return lab, err
+}
+
+// tell prints a sentence as a paragraph.
+func (k *course) tell(text string) { k.println(k.style.Wrap("", text)...) }
+
 func (k *course) println(lines ...string) {
 	for _, line := range lines {
 		fmt.Fprintln(k.out, line)
@@ -98,9 +145,9 @@ func (k *course) current() (*labs.Lab, *labs.LabRecord, error) {
 		return nil, nil, err
 	}
 	if progress.Current == "" {
-		return nil, nil, hint.Wrap(errors.New("no lab is started"), "start one: minipod lab start 01 (minipod lab list shows all)")
+		return nil, nil, refuse(k.say("no lab is started"), k.say("start one: minipod lab start 01 (minipod lab list shows all)"))
 	}
-	lab, err := labs.Find(labs.Content(), progress.Current)
+	lab, err := k.find(progress.Current)
 	return lab, progress.Lab(progress.Current), err
 }
 
@@ -112,7 +159,7 @@ func (k *course) at() (*labs.Lab, *labs.LabRecord, *labs.Step, error) {
 	}
 	i := record.At(lab)
 	if i == len(lab.Steps) {
-		return nil, nil, nil, hint.Wrap(fmt.Errorf("lab %s is done", lab.ID), "go on with another (minipod lab list), or do it again: minipod lab reset")
+		return nil, nil, nil, refuse(k.say("lab %s is done", lab.ID), k.say("go on with another (minipod lab list), or do it again: minipod lab reset"))
 	}
 	return lab, record, &lab.Steps[i], nil
 }
@@ -126,7 +173,8 @@ type labRow struct {
 	Over    int      `json:"over"`
 	Done    bool     `json:"done"`
 	Current bool     `json:"current"`
-	Lacks   []string `json:"lacks,omitempty"` // why it can't be done on this machine
+	Lacks   []string `json:"lacks,omitempty"`   // why it can't be done on this machine
+	Without []int    `json:"without,omitempty"` // the steps, counted from 1, that can't
 }
 
 func (k *course) list(c *urfave.Context) error {
@@ -153,6 +201,11 @@ func (k *course) list(c *urfave.Context) error {
 		for _, lack := range machine.lacks(l.Requires) {
 			row.Lacks = append(row.Lacks, lack.Title)
 		}
+		for i, s := range l.Steps {
+			if len(row.Lacks) == 0 && len(machine.lacks(s.Requires)) > 0 {
+				row.Without = append(row.Without, i+1)
+			}
+		}
 		rows = append(rows, row)
 	}
 	return k.printRecord(c, rows, func() { k.printList(rows) })
@@ -171,16 +224,34 @@ func (k *course) printList(rows []labRow) {
 		case r.Over > 0:
 			state = k.say("%d of %d steps", r.Over, r.Steps)
 		}
-		if r.Current {
+		switch {
+		case r.Current && r.Over == r.Steps:
+			state += k.say(", done, not reset")
+		case r.Current:
 			state += k.say(", started")
 		}
 		if len(r.Lacks) > 0 {
-			state += "; " + k.style.Odd(k.say("not on this machine: %s", strings.Join(r.Lacks, ", ")))
+			state += k.say("; ") + k.style.Odd(k.say("not on this machine: %s", k.listed(r.Lacks)))
+		}
+		for _, n := range r.Without {
+			state += k.say("; ") + k.style.Odd(k.say("step %d not on this machine", n))
 		}
 		k.println(fmt.Sprintf("%s %s  %s%s  %s  %s", mark, k.style.Bold(r.ID), r.Title, strings.Repeat(" ", widest-labs.Width(r.Title)),
 			k.style.Dim(k.say("%2d min", r.Minutes)), state))
 	}
 	k.println("", k.say("Start one: minipod lab start 01"))
+}
+
+// listed are the titles of doctor's checks, which speaks English.
+func (k *course) listed(titles []string) string {
+	var list []string
+	for _, title := range titles {
+		if title == "cgroup v2 and delegation" {
+			title = k.say("cgroup v2, delegated to you")
+		}
+		list = append(list, title)
+	}
+	return strings.Join(list, k.say(", "))
 }
 
 // A statusRecord is what status tells to programs.
@@ -237,26 +308,34 @@ func (k *course) answer(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	text := strings.TrimSpace(c.Args().First())
+	text := halfWidth(strings.TrimSpace(c.Args().First()))
 	name, value, named := strings.Cut(text, "=")
 	_, role := lab.Roles[name]
-	isRole := named && role
+	isRole := named && (role || slices.ContainsFunc(lab.Steps, func(s labs.Step) bool { return s.Ask != nil && s.Ask.Kind == "pid" && s.Ask.Name == name }))
 	if !isRole {
 		if step.Ask == nil {
-			return hint.Wrap(errors.New("this step asks nothing"), "see what it wants: minipod lab status")
+			return refuse(k.say("this step asks nothing"), k.say("see what it wants: minipod lab status"))
 		}
 		name, value = step.Ask.Name, text
 	}
 	answer := labs.Answer{Text: value}
 	switch {
 	case isRole || step.Ask.Kind == "pid":
-		if answer.Process, err = labs.FindProcess(os.DirFS("/"), value); err != nil {
+		answer.Process, err = labs.FindProcess(os.DirFS("/"), value)
+		switch {
+		case errors.Is(err, labs.ErrNoPID):
+			return refuse(k.say("%q is no PID", value), k.say("type the number that ps or lsns shows"))
+		case errors.Is(err, fs.ErrNotExist):
+			return refuse(k.say("there is no process %s", value), k.say("type the PID that it has on the host"))
+		case err != nil:
 			return err
 		}
 	case step.Ask.Kind == "choice" && !slices.Contains(step.Ask.Choices, strings.ToLower(value)):
-		return hint.Wrap(fmt.Errorf("%q is none of the choices", value), "type one of "+strings.Join(step.Ask.Choices, ", "))
+		return refuse(k.say("%q is none of the choices", value), k.say("type one of %s", strings.Join(step.Ask.Choices, k.say(", "))))
 	case step.Ask.Kind == "choice":
 		answer.Text = strings.ToLower(value)
+	case step.Ask.Kind == "number" && (value == "" || strings.Trim(value, "0123456789") != ""):
+		return refuse(k.say("%q is no number", value), k.say("type one in digits"))
 	}
 	err = k.home.Change(func(p *labs.Progress) error {
 		p.Lab(lab.ID).Answers[name] = answer
@@ -267,4 +346,14 @@ func (k *course) answer(c *urfave.Context) error {
 	}
 	record.Answers[name] = answer
 	return k.judge(c, lab, record, step)
+}
+
+// halfWidth turns what a Chinese keyboard makes of ASCII (U+FF01 to U+FF5E) back.
+func halfWidth(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 0xff01 && r <= 0xff5e {
+			return r - 0xff01 + '!'
+		}
+		return r
+	}, text)
 }

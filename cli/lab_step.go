@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +17,7 @@ import (
 
 // start makes the lab's world where there is none, and shows where the learner is.
 func (k *course) start(c *urfave.Context) error {
-	lab, err := labs.Find(labs.Content(), c.Args().First())
+	lab, err := k.find(c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -25,11 +27,12 @@ func (k *course) start(c *urfave.Context) error {
 			k.tellStep(lab, &s)
 		}
 		k.tellLacks(lacks)
-		return fmt.Errorf("lab %s can be read here, not done", lab.ID)
+		return errors.New(k.say("lab %s can be read here, not done", lab.ID))
 	}
 	if err := k.makeWorld(lab); err != nil {
 		return err
 	}
+	k.tellOthers(lab)
 	var record *labs.LabRecord
 	err = k.home.Change(func(p *labs.Progress) error {
 		p.Current, record = lab.ID, p.Lab(lab.ID)
@@ -58,7 +61,8 @@ func (k *course) tellWorld(lab *labs.Lab) {
 	if os.Getenv("MINIPOD_ROOT") == root {
 		return
 	}
-	k.println(k.say("In each terminal that you use for this lab, type first:"), "", k.style.Bold("    export MINIPOD_ROOT="+quoted(root)), "")
+	k.tell(k.say("In each terminal that you use for this lab, type first (it leads into the lab's world: a store of containers of its own, apart from your others):"))
+	k.println("", k.style.Bold("    export MINIPOD_ROOT="+quoted(root)), "")
 }
 
 // quoted is a word as a shell reads it.
@@ -74,13 +78,45 @@ func quoted(word string) string {
 
 func (k *course) tellStep(lab *labs.Lab, step *labs.Step) {
 	section := lab.Texts[k.language].Section(step.ID)
-	k.println(k.style.Bold(k.say("Step %d of %d: %s", lab.Step(step.ID)+1, len(lab.Steps), section.Title)), "", k.style.Markdown(section.Body))
+	k.println(k.style.Bold(k.say("Step %d of %d: %s", lab.Step(step.ID)+1, len(lab.Steps), section.Title)), "")
+	k.tellUnable(step)
+	k.println(k.style.Markdown(section.Body))
+}
+
+// tellUnable says of a step that can't be done on this machine why, before anybody types it.
+func (k *course) tellUnable(step *labs.Step) bool {
+	lacks := k.lacks(context.Background(), step.Requires)
+	if len(lacks) == 0 {
+		return false
+	}
+	k.tellLacks(lacks)
+	k.tell(k.style.Odd(k.say("This step can't be done here. Read it, and go on: minipod lab skip")))
+	k.println("")
+	return true
+}
+
+// tellOthers names the other labs in whose worlds something runs still.
+func (k *course) tellOthers(lab *labs.Lab) {
+	worlds, err := os.ReadDir(filepath.Dir(k.home.World(lab.ID)))
+	if err != nil {
+		return
+	}
+	for _, w := range worlds {
+		if w.Name() == lab.ID {
+			continue
+		}
+		inhabitants, err := labs.InhabitantsOf(os.DirFS("/"), k.home.World(w.Name()), os.Getpid(), nil)
+		if err == nil && len(inhabitants) > 0 {
+			k.tell(k.style.Odd(k.say("Lab %s still runs. To end it: minipod lab reset %s", w.Name(), w.Name())))
+			k.println("")
+		}
+	}
 }
 
 // judgeOf is who decides, with what the learner has said so far.
 func (k *course) judgeOf(lab *labs.Lab, record *labs.LabRecord) *labs.Judge {
 	return &labs.Judge{
-		Files: os.DirFS("/"), World: k.world(lab), Lab: lab, UID: os.Getuid(), Self: os.Getpid(),
+		Files: os.DirFS("/"), World: k.world(lab), Lab: lab, Language: k.language, UID: os.Getuid(), Self: os.Getpid(),
 		Answers: record.Answers, Passed: record.Snapshots(),
 	}
 }
@@ -145,9 +181,7 @@ func (k *course) judge(c *urfave.Context, lab *labs.Lab, record *labs.LabRecord,
 			k.tellPassed(lab, record, step)
 			return
 		}
-		if lacks := k.lacks(c.Context, step.Requires); len(lacks) > 0 {
-			k.tellLacks(lacks)
-			k.println(k.say("This step can't be done here. Read it, and go on: minipod lab skip"))
+		if k.tellUnable(step) {
 			return
 		}
 		if root := k.home.World(lab.ID); os.Getenv("MINIPOD_ROOT") != root {
@@ -184,7 +218,7 @@ func (k *course) remember(lab *labs.Lab, record *labs.LabRecord, step *labs.Step
 		case verdicts[i].Status == labs.Pass && !known:
 			seen, added = append(seen, i), true
 		case verdicts[i].Status != labs.Pass && known:
-			verdicts[i] = labs.Verdict{Check: verdicts[i].Check, Status: labs.Pass, Evidence: []labs.Evidence{{Path: "lab watch", Got: k.say("it was so before")}}}
+			verdicts[i] = labs.Verdict{Check: verdicts[i].Check, Says: verdicts[i].Says, Status: labs.Pass, Evidence: []labs.Evidence{{Path: "lab watch", Got: k.say("it was so before")}}}
 		}
 	}
 	if added {
@@ -212,33 +246,6 @@ func (k *course) record(judge *labs.Judge, lab *labs.Lab, record *labs.LabRecord
 		}
 		return nil
 	})
-}
-
-// verdictLines are the verdicts for a person: a mark, the check, what was read and what was wanted; under the first that fails, what that means.
-func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Verdict) []string {
-	var lines []string
-	told := false
-	for _, v := range verdicts {
-		mark := map[labs.Status]string{labs.Pass: k.style.Good("✓"), labs.Fail: k.style.Bad("✗"), labs.Unknown: k.style.Odd("?")}[v.Status]
-		lines = append(lines, mark+" "+v.Check)
-		for _, e := range v.Evidence {
-			text := e.Path + ": " + e.Got
-			if e.Want != "" && v.Status != labs.Pass {
-				text += k.say("; expected: %s", e.Want)
-			}
-			for _, line := range k.style.Wrap("    ", text) {
-				lines = append(lines, k.style.Dim(line))
-			}
-		}
-		if v.Status == labs.Pass || told || v.Hint == "" {
-			continue
-		}
-		told = true
-		for _, line := range linesOf(k.style.Narrower(4).Markdown(lab.Texts[k.language].Section(step.ID).Parts["hint: "+v.Hint])) {
-			lines = append(lines, "  "+k.style.Odd("│")+" "+line)
-		}
-	}
-	return lines
 }
 
 // tellPassed says what the step has shown, and what comes next.
@@ -277,6 +284,10 @@ func (k *course) hint(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	if k.tellUnable(step) {
+		return nil
+	}
+	k.tellWorld(lab)
 	if level == 0 {
 		verdicts := k.judgeOf(lab, record).Step(step)
 		for _, line := range k.verdictLines(lab, step, verdicts) {
@@ -339,9 +350,9 @@ func (k *course) reset(c *urfave.Context) error {
 		id = progress.Current
 	}
 	if id == "" {
-		return errors.New("no lab is started")
+		return refuse(k.say("no lab is started"), k.say("name the one that you mean: minipod lab reset 01"))
 	}
-	lab, err := labs.Find(labs.Content(), id)
+	lab, err := k.find(id)
 	if err != nil {
 		return err
 	}
@@ -358,7 +369,9 @@ func (k *course) reset(c *urfave.Context) error {
 		return nil
 	})
 	if err == nil {
-		k.println(k.say("Nothing of lab %s is left: no process, mount, namespace, control group or file. Start it again: minipod lab start %s", lab.ID, lab.ID))
+		k.tell(k.say("Nothing of lab %s is left: no process, mount, namespace, control group or file. Start it again: minipod lab start %s", lab.ID, lab.ID))
+		k.tell(k.say("In the terminals that you used for it: unset MINIPOD_ROOT"))
+		k.tellOthers(lab)
 	}
 	return err
 }

@@ -37,12 +37,13 @@ func TestSaid(t *testing.T) {
 		}
 	}
 	verbs := regexp.MustCompile(`%[-0-9]*[a-z]`)
+	positions := regexp.MustCompile(`%\[\d\]`)
 	for format := range said {
 		chinese := labs.Translate(lang.Chinese, format)
 		if chinese == format {
 			t.Errorf("there is no Chinese for %q", format)
 		}
-		if got, want := verbs.FindAllString(chinese, -1), verbs.FindAllString(format, -1); strings.Join(got, " ") != strings.Join(want, " ") && !sameSet(got, want) {
+		if got, want := verbs.FindAllString(positions.ReplaceAllString(chinese, "%"), -1), verbs.FindAllString(format, -1); strings.Join(got, " ") != strings.Join(want, " ") && !sameSet(got, want) {
 			t.Errorf("%q has other values than %q", chinese, format)
 		}
 	}
@@ -76,9 +77,37 @@ func TestLabTyped(t *testing.T) {
 			t.Errorf("%s: status %d\n%s%s", c.line, status, out, err)
 		}
 	}
+	for _, c := range []struct{ line, err string }{
+		{"lab check --lang zh", "minipod: 还没有开始任何实验\n提示：先开始一个：minipod lab start 01"},
+		{"lab start 77 --lang zh", "minipod: 没有实验 \"77\"\n提示：看看有哪些"},
+	} {
+		if _, err, status := typed(t, strings.Fields(c.line)...); status == 0 || !strings.Contains(err, c.err) {
+			t.Errorf("%s: status %d\n%s", c.line, status, err)
+		}
+	}
 	file := filepath.Join(os.Getenv("XDG_STATE_HOME"), "minipod", "labs", "progress.json")
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
+	}
+	at := func(steps string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(`{"version": 1, "current": "15", "labs": {"15": {"steps": {`+steps+`}}}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ steps, line, out, err string }{
+		{`"pod": {"skipped": true}, "mark": {"skipped": true}`, "lab answer d --lang zh", "", `没有选项 "d"` + "\n提示：请在 a、b、c 中选一个"},
+		{`"pod": {"skipped": true}, "mark": {"skipped": true}`, "lab answer ｂ", "your answer: b", ""},
+		{`"pod": {"skipped": true}, "mark": {"skipped": true}, "swap": {"skipped": true}`, "lab answer one", "", `"one" is no number`},
+		{`"pod": {"skipped": true}, "mark": {"skipped": true}, "swap": {"skipped": true}`, "lab answer ２", "your answer: 2", ""},
+		{"", "lab answer b", "", "this step asks nothing"},
+		{"", "lab check", "There is no Pod `web` with a container `app` in this lab's world.", ""},
+		{"", "lab check --lang zh", "app 和 side 的 net、ipc、uts 相同", ""},
+	} {
+		at(c.steps)
+		if out, err, status := typed(t, strings.Fields(c.line)...); status == 0 || !strings.Contains(out, c.out) || !strings.Contains(err, c.err) {
+			t.Errorf("%s: status %d\n%s%s", c.line, status, out, err)
+		}
 	}
 	if err := os.WriteFile(file, []byte(`{"version": 9}`), 0o600); err != nil {
 		t.Fatal(err)

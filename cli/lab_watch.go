@@ -3,12 +3,14 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/labs"
 )
 
@@ -19,12 +21,17 @@ const look = 100 * time.Millisecond
 // watch judges the current step until all are over or Ctrl-C ends it. On a terminal the verdicts stand still and change; elsewhere each change is a line.
 func (k *course) watch(c *urfave.Context) error {
 	screen := &screen{out: k.out, still: k.style.Colour || k.isTerminal()}
+	told := false
 	for {
 		lab, record, step, err := k.at()
 		if err != nil {
 			return err
 		}
 		screen.settle()
+		if !told {
+			k.tellWorld(lab)
+		}
+		told = true
 		k.tellStep(lab, step)
 		over, err := k.watchStep(c, screen, lab, record, step)
 		if err != nil || over {
@@ -100,7 +107,7 @@ func (s *screen) show(lines []string) {
 		return
 	}
 	if s.still {
-		if n := len(s.shown); n > 0 {
+		if n := s.rows(); n > 0 {
 			fmt.Fprintf(s.out, "\x1b[%dA\x1b[J", n) // cursor up, erase below: ECMA-48
 		}
 		fmt.Fprintln(s.out, strings.Join(lines, "\n"))
@@ -112,6 +119,21 @@ func (s *screen) show(lines []string) {
 		}
 	}
 	s.shown = lines
+}
+
+// rows is how many the shown lines take: a long one takes two.
+func (s *screen) rows() int {
+	columns := 0
+	if f, ok := s.out.(*os.File); ok {
+		if size, err := linux.WindowSizeOf(int(f.Fd())); err == nil {
+			columns = int(size.Columns)
+		}
+	}
+	n := 0
+	for _, line := range s.shown {
+		n += labs.Rows(line, columns)
+	}
+	return n
 }
 
 // settle leaves what is shown where it is.

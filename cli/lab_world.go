@@ -47,6 +47,21 @@ func (w world) Container(name string) (labs.Container, error) {
 	}, err
 }
 
+// running are the names of the containers that run here, but for those of pods.
+func (w world) running() (names []string) {
+	all, err := runtime.List(w.dirs)
+	if err != nil {
+		return nil
+	}
+	for _, r := range all {
+		if r.Status == "running" && r.Labels["io.kubernetes.pod.name"] == "" {
+			names = append(names, r.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // find finds a container by its name; one of a pod by its labels, the youngest of those that were made for it.
 func (w world) find(name string) (runtime.Record, error) {
 	of, isPod := strings.CutPrefix(name, "pod:")
@@ -89,6 +104,25 @@ func (w world) RootOf(p labs.Process) (dev, inode uint64, err error) {
 		defer files[i].Close()
 	}
 	return stage.RootOf(files[0], files[1])
+}
+
+// HostName enters p's user and UTS namespace, in a child of its own, and asks there.
+func (w world) HostName(p labs.Process) (string, error) {
+	ours, err := os.Readlink("/proc/self/ns/uts")
+	if err != nil {
+		return "", err
+	}
+	if its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/uts", p.PID)); err == nil && its == ours {
+		return os.Hostname()
+	}
+	var files [2]*os.File
+	for i, kind := range [...]string{"user", "uts"} {
+		if files[i], err = os.Open(fmt.Sprintf("/proc/%d/ns/%s", p.PID, kind)); err != nil {
+			return "", err
+		}
+		defer files[i].Close()
+	}
+	return stage.HostName(files[0], files[1])
 }
 
 // OwnerOf asks the namespace itself.
@@ -196,7 +230,7 @@ func (k *course) fetchImage(file string) (err error) {
 			source = labImage
 		}
 		if err := k.minipod(scratch, "pull", "-q", source); err != nil {
-			return hint.Wrap(err, "without a network: minipod lab prepare FILE, with an archive of Alpine or busybox (docker save alpine)")
+			return hint.Wrap(err, k.say("without a network: minipod lab prepare FILE, with an archive of Alpine or busybox (docker save alpine)"))
 		}
 		if source != labImage {
 			if err := k.minipod(scratch, "tag", source, labImage); err != nil {
@@ -226,7 +260,12 @@ func (k *course) loadArchive(root, file string) error {
 	out, err := cmd.Output()
 	words := strings.Fields(string(out))
 	if err != nil || len(words) == 0 {
-		return hint.Wrap(fmt.Errorf("load the image from %s: %s", file, strings.TrimSpace(complaint.String())), "name an archive that docker save, podman save or skopeo made")
+		why, _, _ := strings.Cut(strings.TrimPrefix(complaint.String(), "minipod: "), "\n")
+		advice := k.say("name an archive that docker save, podman save or skopeo made, or the folder of an OCI layout, with its index.json")
+		if below, _ := filepath.Glob(filepath.Join(file, "*", "index.json")); len(below) > 0 {
+			advice = k.say("did you mean %s?", filepath.Dir(below[0]))
+		}
+		return refuse(k.say("prepare the image: %s", strings.TrimSpace(why)), advice)
 	}
 	return k.minipod(root, "tag", words[len(words)-1], labImage) // the name or the ID comes last
 }
@@ -257,7 +296,7 @@ func (k *course) makeWorld(lab *labs.Lab) error {
 		}
 	}
 	if err := k.minipod(w.Root(), "load", "-q", "-i", k.home.Image()); err != nil {
-		return hint.Wrap(err, "prepare the image again: minipod lab prepare")
+		return hint.Wrap(err, k.say("prepare the image again: minipod lab prepare"))
 	}
 	return state.WriteJSON(filepath.Join(w.Root(), state.LabFile), map[string]string{"lab": lab.ID})
 }
@@ -348,6 +387,6 @@ func (k *course) end(lab *labs.Lab, record *labs.LabRecord) error {
 			break
 		}
 	}
-	err = fmt.Errorf("the world of lab %s is not empty: %s", lab.ID, strings.Join(left, ", "))
-	return hint.Wrap(errors.Join(append([]error{err}, complaints...)...), "run it again: minipod lab reset "+lab.ID)
+	err = errors.New(k.say("the world of lab %s is not empty: %s", lab.ID, strings.Join(left, ", ")))
+	return hint.Wrap(errors.Join(append([]error{err}, complaints...)...), k.say("run it again: minipod lab reset %s", lab.ID))
 }

@@ -43,39 +43,43 @@ const comparison = "want not min max"
 // kinds is a function, since some kinds decide by others.
 func kinds() map[string]kind {
 	return map[string]kind{
-		"proc.alive":   {"of!", procAlive},
-		"proc.gone":    {"of! since!", procGone},
-		"proc.is":      {"of! is!", procIs},
-		"proc.isnt":    {"of! is!", procIsnt},
-		"proc.nspid":   {"of! depth! inner max", procNSpid},
-		"proc.status":  {"of! field! " + comparison, procStatus},
-		"proc.idmap":   {"of! file! inside! outside!", procIDMap},
-		"proc.parent":  {"of! is!", procParent},
-		"proc.zombies": {"of! " + comparison, procZombies},
-		"proc.renewed": {"of! since!", procRenewed},
-		"proc.kept":    {"of! since!", procKept},
-		"ns.same":      {"of! with! types!", nsSame},
-		"ns.differ":    {"of! with! types!", nsDiffer},
-		"ns.only":      {"of! with! types!", nsOnly},
-		"ns.kept":      {"of! since! types!", nsKept},
-		"ns.owner":     {"of! types! is!", nsOwner},
-		"mount.has":    {"of! at! type options not", mountHas},
-		"mount.lacks":  {"of! at tag", mountLacks},
-		"mount.root":   {"of! by!", mountRoot},
-		"cgroup.file":  {"of! file! key " + comparison, cgroupFile},
-		"cgroup.peers": {"of! with!", cgroupPeers},
-		"fs.same":      {"of! with! path!", fsSame},
-		"fs.differ":    {"of! with! path!", fsDiffer},
-		"fs.content":   {"of! path! " + comparison, fsContent},
-		"fs.owner":     {"path! is!", fsOwner},
-		"upper.has":    {"of! path! is!", upperHas},
-		"net.listens":  {"of! port!", netListens},
-		"net.route":    {"of! is!", netRoute},
-		"net.address":  {"of! is!", netAddress},
-		"net.loopback": {"of!", netLoopback},
-		"event.order":  {"order!", eventOrder},
-		"http":         {"url! status body", httpGet},
-		"answer":       {"name! want", answered},
+		"proc.alive":    {"of!", procAlive},
+		"proc.gone":     {"of! since!", procGone},
+		"proc.is":       {"of! is!", procIs},
+		"proc.isnt":     {"of! is!", procIsnt},
+		"proc.nspid":    {"of! depth! inner max", procNSpid},
+		"proc.status":   {"of! field! " + comparison, procStatus},
+		"proc.args":     {"of! want!", procArgs},
+		"proc.children": {"of! beside " + comparison, procChildren},
+		"proc.absent":   {"of!", procAbsent},
+		"ns.hostname":   {"of! with! want!", nsHostName},
+		"proc.idmap":    {"of! file! inside! outside!", procIDMap},
+		"proc.parent":   {"of! is!", procParent},
+		"proc.zombies":  {"of! beside " + comparison, procZombies},
+		"proc.renewed":  {"of! since!", procRenewed},
+		"proc.kept":     {"of! since!", procKept},
+		"ns.same":       {"of! with! types!", nsSame},
+		"ns.differ":     {"of! with! types!", nsDiffer},
+		"ns.only":       {"of! with! types!", nsOnly},
+		"ns.kept":       {"of! since! types!", nsKept},
+		"ns.owner":      {"of! types! is!", nsOwner},
+		"mount.has":     {"of! at! type options not", mountHas},
+		"mount.lacks":   {"of! at tag", mountLacks},
+		"mount.root":    {"of! by!", mountRoot},
+		"cgroup.file":   {"of! file! key " + comparison, cgroupFile},
+		"cgroup.peers":  {"of! with!", cgroupPeers},
+		"fs.same":       {"of! with! path!", fsSame},
+		"fs.differ":     {"of! with! path!", fsDiffer},
+		"fs.content":    {"of! path! " + comparison, fsContent},
+		"fs.owner":      {"path! is!", fsOwner},
+		"upper.has":     {"of! path! is!", upperHas},
+		"net.listens":   {"of! port!", netListens},
+		"net.route":     {"of! is!", netRoute},
+		"net.address":   {"of! is!", netAddress},
+		"net.loopback":  {"of!", netLoopback},
+		"event.order":   {"order! from", eventOrder},
+		"http":          {"url! status body", httpGet},
+		"answer":        {"name! want shows", answered},
 
 		"invariant.holds":  {"name!", invariantHolds},
 		"invariant.broken": {"name!", invariantBroken},
@@ -88,7 +92,7 @@ func (k kind) arguments() []string {
 
 // roles tells whether the argument of that name is a role.
 func (k kind) roles(c, key string) bool {
-	return key == "of" || key == "with" || key == "is" && k.takes == "of! is!" && strings.HasPrefix(c, "proc.")
+	return key == "of" || key == "with" || key == "shows" || key == "beside" || key == "is" && k.takes == "of! is!" && strings.HasPrefix(c, "proc.")
 }
 
 // check finds the mistakes of whoever wrote the arguments.
@@ -149,18 +153,18 @@ func (j *Judge) compare(a Args, got string) (ok bool, want string) {
 	}
 	if list := a["not"]; len(list) > 0 {
 		ok = ok && !slices.Contains(list, got)
-		wants = append(wants, "not "+strings.Join(list, ", "))
+		wants = append(wants, j.say("not %s", strings.Join(list, ", ")))
 	}
 	n, err := strconv.ParseUint(got, 10, 64)
 	if text := a.one("min"); text != "" {
 		least, _ := strconv.ParseUint(text, 10, 64)
 		ok = ok && err == nil && n >= least
-		wants = append(wants, ">= "+text)
+		wants = append(wants, j.say("%s or more", text))
 	}
 	if text := a.one("max"); text != "" {
 		most, _ := strconv.ParseUint(text, 10, 64)
 		ok = ok && err == nil && n <= most
-		wants = append(wants, "<= "+text)
+		wants = append(wants, j.say("%s or less", text))
 	}
 	return ok, strings.Join(wants, ", ")
 }

@@ -210,8 +210,8 @@ func (d *decoder) step(n *yaml.Node, s *Step) {
 		"ask": func(n *yaml.Node) {
 			s.Ask = &Ask{Kind: "text"}
 			d.mapping(n, "ask", fields{"name": d.text(&s.Ask.Name), "kind": d.text(&s.Ask.Kind), "choices": d.texts(&s.Ask.Choices)})
-			if !slices.Contains([]string{"pid", "choice", "text"}, s.Ask.Kind) {
-				d.fail(n, fmt.Sprintf("nobody answers with a %q", s.Ask.Kind), "use pid, choice or text")
+			if !slices.Contains([]string{"pid", "choice", "number", "text"}, s.Ask.Kind) {
+				d.fail(n, fmt.Sprintf("nobody answers with a %q", s.Ask.Kind), "use pid, choice, number or text")
 			}
 			if s.Ask.Name == "" {
 				s.Ask.Name = s.ID
@@ -296,7 +296,7 @@ func (d *decoder) whole(lab *Lab) {
 		}
 	}
 	for _, c := range checks {
-		for _, key := range []string{"of", "with", "is"} {
+		for _, key := range []string{"of", "with", "is", "beside", "shows"} {
 			for _, role := range c.Args[key] {
 				if _, ok := lab.Roles[role]; !ok && role != Host && !asked[role] && kinds()[c.Kind].roles(c.Kind, key) {
 					d.failAt(c.line, fmt.Sprintf("nobody plays the role %q", role), "add it to roles:, ask for it, or use "+Host)
@@ -319,7 +319,8 @@ func (d *decoder) whole(lab *Lab) {
 			d.failAt(1, fmt.Sprintf("a mistake is in step %q, which is none", w.Step), "name a step")
 			continue
 		}
-		if !slices.Contains(lab.Steps[i].hints(), w.Hint) {
+		builtIn := w.Hint == OtherCommand && slices.ContainsFunc(lab.Steps[i].Checks, func(c Check) bool { return c.Kind == "proc.args" })
+		if !builtIn && !slices.Contains(lab.Steps[i].hints(), w.Hint) {
 			d.failAt(1, fmt.Sprintf("a mistake in step %s must get the hint %q, which no check of it has", w.Step, w.Hint), "give a check or diagnosis that hint")
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 // Status is what a check comes to.
@@ -31,11 +32,25 @@ type Evidence struct {
 
 // A Verdict is what a check came to, and why.
 type Verdict struct {
-	Check    string     `json:"check"`
+	Check    string     `json:"check"` // as lab.yaml has it
+	Says     string     `json:"says"`  // the same as a sentence
 	Status   Status     `json:"status"`
 	Evidence []Evidence `json:"evidence"`
 	Hint     string     `json:"hint,omitempty"` // the section of the text that helps
+	Lacks    *Lack      `json:"lacks,omitempty"`
 }
+
+// A Lack is what a check did not get to judge at all, since it is not there. No hint of a lab's says anything true about that.
+type Lack struct {
+	Who    string `json:"who"`              // a container's name, pod:POD/CONTAINER, or a role
+	Status string `json:"status,omitempty"` // docker's: exited, created; "" where there is no such container
+	Answer bool   `json:"answer,omitempty"` // it is the learner who is to name it, and did not, or it has ended
+
+	Command string `json:"command,omitempty"` // it is there, and runs another command than this one, which the text looks for
+}
+
+// OtherCommand is the hint of a check of proc.args: no lab writes it, since it says the same in all.
+const OtherCommand = "other-command"
 
 // Host is the role that whoever asks plays: outside of every container.
 const Host = "host"
@@ -63,6 +78,8 @@ type World interface {
 
 	// OwnerOf is the user namespace that p's namespace of that kind belongs to: who has a capability there has it over p's. 0 is one above ours.
 	OwnerOf(p Process, kind string) (inode uint64, err error)
+
+	HostName(p Process) (string, error) // in p's UTS namespace
 }
 
 // A Snapshot is which process played a role when a step was passed, and in which namespaces.
@@ -74,13 +91,14 @@ type Snapshot struct {
 // A Judge decides on checks. It keeps which process a container's command is between two looks, since finding that out takes a look at every
 // process; else it has no memory.
 type Judge struct {
-	Files   fs.FS // the machine's "/"
-	World   World
-	Lab     *Lab
-	UID     int               // the learner's
-	Self    int               // a PID outside of all containers: our own
-	Answers map[string]Answer // by name
-	Passed  map[string]map[string]Snapshot
+	Files    fs.FS // the machine's "/"
+	World    World
+	Lab      *Lab
+	Language lang.Lang         // of what it says
+	UID      int               // the learner's
+	Self     int               // a PID outside of all containers: our own
+	Answers  map[string]Answer // by name
+	Passed   map[string]map[string]Snapshot
 
 	commands map[Process]Process // of sandboxes
 }
@@ -90,7 +108,13 @@ func (j *Judge) kernel() kernel { return kernel{j.Files} }
 // Check decides on one check.
 func (j *Judge) Check(c Check) Verdict {
 	v := kinds()[c.Kind].probe(j, c.Args)
-	v.Check, v.Hint = c.String(), c.Hint
+	v.Check, v.Says, v.Hint = c.String(), j.sentence(c), c.Hint
+	if v.Lacks != nil && v.Lacks.Command != "" && v.Hint == "" {
+		v.Hint = OtherCommand
+	}
+	for i, e := range v.Evidence {
+		v.Evidence[i] = Evidence{e.Path, j.word(e.Got), j.word(e.Want)}
+	}
 	return v
 }
 
@@ -109,11 +133,19 @@ func (j *Judge) Step(s *Step) []Verdict {
 		return verdicts
 	}
 	for _, d := range s.Diagnose {
-		if v := j.Check(d.When); v.Status == Pass {
-			verdicts[first].Hint = d.Hint
-			verdicts[first].Evidence = append(verdicts[first].Evidence, v.Evidence...)
-			break
+		v := j.Check(d.When)
+		if v.Status != Pass {
+			continue
 		}
+		is := &verdicts[first]
+		is.Hint, is.Lacks = d.Hint, nil
+		for _, e := range v.Evidence {
+			e.Want = "" // what the mistake looks like is not what the step asks for
+			if !slices.ContainsFunc(is.Evidence, func(other Evidence) bool { return other.Path == e.Path && other.Got == e.Got }) {
+				is.Evidence = append(is.Evidence, e)
+			}
+		}
+		break
 	}
 	return verdicts
 }
@@ -165,7 +197,7 @@ func (j *Judge) process(role string) (Process, *Verdict) {
 	}
 	if answer, ok := j.Answers[role]; ok && answer.Process.PID != 0 {
 		if !j.kernel().alive(answer.Process) {
-			return Process{}, failed(Evidence{answer.Process.file("stat"), "gone", fmt.Sprintf("%s, a living process", role)})
+			return Process{}, absent(Lack{Who: role, Status: "gone", Answer: true}, Evidence{answer.Process.file("stat"), "gone", "a living process"})
 		}
 		return answer.Process, nil
 	}
@@ -178,7 +210,7 @@ func (j *Judge) process(role string) (Process, *Verdict) {
 		if err == nil && j.kernel().alive(c.Supervisor) {
 			return c.Supervisor, nil
 		}
-		return Process{}, failed(Evidence{"minipod ps", "no supervisor of " + name, "one"})
+		return Process{}, absent(Lack{Who: name}, Evidence{"minipod ps", j.say("no supervisor of %s", name), "a living process"})
 	case "pod":
 		return j.contained("pod:"+name, false)
 	case "sandbox":
@@ -187,19 +219,20 @@ func (j *Judge) process(role string) (Process, *Verdict) {
 		}
 		return j.contained(name, true)
 	}
-	return Process{}, failed(Evidence{"lab answer " + role, "nothing yet", "a PID"})
+	return Process{}, absent(Lack{Who: role, Answer: true}, Evidence{"lab answer " + role, "nothing yet", "a PID"})
 }
 
 func (j *Judge) contained(name string, sandbox bool) (Process, *Verdict) {
-	where := "container " + name
+	shown := j.named(name)
+	where := j.say("container %s", shown)
 	c, err := j.World.Container(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Process{}, failed(Evidence{"minipod ps", "no " + where + " in this lab's world", where})
+		return Process{}, absent(Lack{Who: name}, Evidence{"minipod ps", j.say("no container %s in this lab's world", shown), where})
 	case err != nil:
 		return Process{}, unreadable(err)
 	case c.Sandbox.PID == 0 || !j.kernel().alive(c.Sandbox):
-		return Process{}, failed(Evidence{where, c.Status, "running"})
+		return Process{}, absent(Lack{Who: name, Status: orElse(c.Status, "exited")}, Evidence{where, c.Status, "running"})
 	case sandbox || !j.isSandbox(c.Sandbox):
 		return c.Sandbox, nil
 	}
@@ -228,6 +261,10 @@ func (j *Judge) isSandbox(p Process) bool {
 
 func failed(evidence ...Evidence) *Verdict { return &Verdict{Status: Fail, Evidence: evidence} }
 
+func absent(lack Lack, evidence Evidence) *Verdict {
+	return &Verdict{Status: Fail, Evidence: []Evidence{evidence}, Lacks: &lack}
+}
+
 // unreadable is the verdict about what could not be read. A process that ended meanwhile is none any more: that is a fail.
 func unreadable(err error) *Verdict {
 	e := Evidence{Got: err.Error()}
@@ -250,11 +287,14 @@ func verdict(ok bool, evidence ...Evidence) Verdict {
 	return Verdict{Status: Fail, Evidence: evidence}
 }
 
+// ErrNoPID is what FindProcess answers about what is no number.
+var ErrNoPID = errors.New("no PID")
+
 // FindProcess is the living process whose PID somebody typed.
 func FindProcess(files fs.FS, text string) (Process, error) {
 	pid, err := strconv.Atoi(text)
 	if err != nil || pid < 1 {
-		return Process{}, hint.Wrap(fmt.Errorf("%q is no PID", text), "type the number that ps or lsns shows")
+		return Process{}, hint.Wrap(fmt.Errorf("%q: %w", text, ErrNoPID), "type the number that ps or lsns shows")
 	}
 	p, err := kernel{files}.process(pid)
 	if err != nil {

@@ -136,6 +136,12 @@ func (k kernel) children(parent int) (list []Process, states []byte, err error) 
 	return list, states, nil
 }
 
+// cmdline is what a process was started with, its words with blanks between.
+func (k kernel) cmdline(p Process) (string, error) {
+	text, err := k.read(p.file("cmdline"))
+	return strings.ReplaceAll(strings.TrimRight(text, "\x00"), "\x00", " "), err
+}
+
 // status is a line of /proc/PID/status.
 func (k kernel) status(p Process, field string) (string, error) {
 	text, err := k.read(p.file("status"))

@@ -56,7 +56,7 @@ type Step struct {
 // An Ask is what the learner is to type with `lab answer`.
 type Ask struct {
 	Name    string   // "" for the one answer of the step
-	Kind    string   // pid, choice, text
+	Kind    string   // pid, choice, number, text
 	Choices []string // of a choice
 }
 
@@ -237,5 +237,10 @@ func Find(content fs.FS, id string) (*Lab, error) {
 	if near := nearest.Name(id, known); near != "" {
 		advice = "did you mean " + near + "? minipod lab list shows all"
 	}
-	return nil, hint.Wrap(fmt.Errorf("there is no lab %q", id), advice)
+	return nil, hint.Wrap(&NoLabError{id}, advice)
 }
+
+// A NoLabError is what Find answers about a lab that there is none of.
+type NoLabError struct{ ID string }
+
+func (e *NoLabError) Error() string { return fmt.Sprintf("there is no lab %q", e.ID) }

@@ -136,6 +136,29 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
+// TestSpans: what is painted goes on in the next line in its colour, and the indentation of a line is not painted; emphasis shows no asterisks.
+func TestSpans(t *testing.T) {
+	for _, test := range []struct {
+		style        labs.Style
+		source, want string
+	}{
+		{labs.Style{Width: 20, Colour: true}, "aaaa `bbbb cccc dddd eeee` ffff gggg", "aaaa \x1b[36mbbbb cccc dddd\x1b[0m\n\x1b[36meeee\x1b[0m ffff gggg\n"},
+		{labs.Style{Width: 20, Colour: true}, "**aaaa bbbb cccc dddd eeee** f", "\x1b[1maaaa bbbb cccc\x1b[0m\n\x1b[1mdddd eeee\x1b[0m f\n"},
+		{labs.Style{Width: 20, Colour: true}, "- `aaaa bbbb cccc dddd eeee` f", "- \x1b[36maaaa bbbb cccc\x1b[0m\n  \x1b[36mdddd eeee\x1b[0m f\n"},
+		{labs.Style{Width: 80}, "see *The Pods* and `127.*`, 2 * 3", "see The Pods and `127.*`, 2 * 3\n"},
+		{labs.Style{Width: 80, Colour: true}, "**a `b` c**", "\x1b[1ma \x1b[36mb\x1b[0m\x1b[1m c\x1b[0m\n"},
+	} {
+		if got := test.style.Markdown(test.source); got != test.want {
+			t.Errorf("%s: %q, want %q", test.source, got, test.want)
+		}
+	}
+	for line, want := range map[string]int{"": 1, "abcd": 1, "abcde": 2, "\x1b[31mabcd\x1b[0m": 1, "容器里": 2} {
+		if got := labs.Rows(line, 4); got != want {
+			t.Errorf("%q takes %d rows, want %d", line, got, want)
+		}
+	}
+}
+
 func TestProgress(t *testing.T) {
 	home := labs.Home{Dir: filepath.Join(t.TempDir(), "a", "labs")}
 	file := filepath.Join(home.Dir, "progress.json")

@@ -63,5 +63,5 @@ func (j *Judge) noInvariant(a Args) Verdict {
 	for _, i := range j.Lab.Invariants {
 		names = append(names, i.Name)
 	}
-	return *failed(Evidence{"lab answer", j.value(a.one("name")), "one of " + strings.Join(names, ", ")})
+	return *failed(Evidence{"lab answer", j.value(a.one("name")), j.say("one of %s", strings.Join(names, ", "))})
 }

@@ -34,16 +34,16 @@ func mountHas(j *Judge, a Args) Verdict {
 	if refused != nil {
 		return *refused
 	}
-	want := []string{"a mount at " + at}
+	want := []string{j.say("a mount at %s", at)}
 	if t := a.one("type"); t != "" {
-		want = append(want, "type "+t)
+		want = append(want, j.say("type %s", t))
 	}
 	want = append(want, a["options"]...)
 	for _, o := range a["not"] {
-		want = append(want, "not "+o)
+		want = append(want, j.say("not %s", o))
 	}
 	if m == nil {
-		return verdict(false, Evidence{p.file("mountinfo"), "nothing at " + at, strings.Join(want, ", ")})
+		return verdict(false, Evidence{p.file("mountinfo"), j.say("nothing at %s", at), strings.Join(want, ", ")})
 	}
 	ok := a.one("type") == "" || a.one("type") == m.fstype
 	for _, o := range a["options"] {
@@ -54,7 +54,7 @@ func mountHas(j *Judge, a Args) Verdict {
 		_, there := m.option(o)
 		ok = ok && !there
 	}
-	got := fmt.Sprintf("%s is %s on %s (%s %s)", at, m.fstype, m.source, strings.Join(m.options, ","), strings.Join(m.super, ","))
+	got := j.say("%s is %s on %s (%s %s)", at, m.fstype, m.source, strings.Join(m.options, ","), strings.Join(m.super, ","))
 	return verdict(ok, Evidence{p.file("mountinfo"), got, strings.Join(want, ", ")})
 }
 
@@ -68,12 +68,9 @@ func mountLacks(j *Judge, a Args) Verdict {
 	if err != nil {
 		return *unreadable(err)
 	}
-	want := "no mount"
-	if at := a.one("at"); at != "" {
-		want += " at " + at
-	}
+	want := j.say("no mount at %s", orElse(a.one("at"), "*"))
 	if tag := a.one("tag"); tag != "" {
-		want += " that is " + tag + ":"
+		want = j.say("no mount that is %s", tag+":")
 	}
 	for _, m := range mounts {
 		tagged := a.one("tag") == "" || slices.ContainsFunc(m.tags, func(t string) bool { return strings.HasPrefix(t, a.one("tag")+":") })
@@ -81,7 +78,7 @@ func mountLacks(j *Judge, a Args) Verdict {
 			return verdict(false, Evidence{p.file("mountinfo"), strings.TrimSpace(m.at + " " + strings.Join(m.tags, " ")), want})
 		}
 	}
-	return verdict(true, Evidence{p.file("mountinfo"), fmt.Sprintf("%d mounts", len(mounts)), want})
+	return verdict(true, Evidence{p.file("mountinfo"), j.say("%d mounts", len(mounts)), want})
 }
 
 // mountRoot tells pivot_root(2) from chroot(2): after the first a process's root is the root of its mount namespace, after the second it is
@@ -100,7 +97,7 @@ func mountRoot(j *Judge, a Args) Verdict {
 		return *unreadable(err)
 	}
 	same := its.Dev == dev && its.Ino == ino
-	got := fmt.Sprintf("%s is %d:%d, the root of %s is %d:%d", p.file("root"), its.Dev, its.Ino, p.file("ns/mnt"), dev, ino)
+	got := j.say("%s is %d:%d, the root of %s is %d:%d", p.file("root"), its.Dev, its.Ino, p.file("ns/mnt"), dev, ino)
 	if a.one("by") == "chroot" {
 		return verdict(!same, Evidence{p.file("root"), got, "different"})
 	}
@@ -128,7 +125,7 @@ func (j *Judge) compareFiles(a Args, same bool) Verdict {
 	equal := s.Dev == t.Dev && s.Ino == t.Ino
 	return verdict(equal == same, Evidence{
 		fmt.Sprintf("%s %s", a.one("of"), first),
-		fmt.Sprintf("st_dev %d st_ino %d; %s %s has %d and %d", s.Dev, s.Ino, a.one("with"), second, t.Dev, t.Ino),
+		j.say("st_dev %d st_ino %d; %s %s has %d and %d", s.Dev, s.Ino, a.one("with"), second, t.Dev, t.Ino),
 		map[bool]string{true: "equal", false: "different"}[same],
 	})
 }
@@ -170,11 +167,11 @@ func fsOwner(j *Judge, a Args) Verdict {
 		return *unreadable(err)
 	}
 	mine := int(st.Uid) == j.UID
-	want := fmt.Sprintf("owner %d, you", j.UID)
+	want := j.say("owner %d, you", j.UID)
 	if a.one("is") != "me" {
-		return verdict(!mine, Evidence{name, fmt.Sprintf("owner %d", st.Uid), fmt.Sprintf("another id than %d", j.UID)})
+		return verdict(!mine, Evidence{name, j.say("owner %d", st.Uid), j.say("another id than %d", j.UID)})
 	}
-	return verdict(mine, Evidence{name, fmt.Sprintf("owner %d", st.Uid), want})
+	return verdict(mine, Evidence{name, j.say("owner %d", st.Uid), want})
 }
 
 // upperHas looks at what a container has written: the upper folder of its overlay, seen from the host. A whiteout is the mark of a file that was

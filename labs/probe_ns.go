@@ -28,13 +28,47 @@ func (j *Judge) compareNamespaces(a Args, same bool) Verdict {
 		if err != nil {
 			return *unreadable(err)
 		}
-		if (n == m) != same {
-			v.Status = Fail
-		}
-		v.Evidence = append(v.Evidence, Evidence{
+		v.cite((n == m) == same, Evidence{
 			fmt.Sprintf("%s %s", a.one("of"), p.file("ns/"+kind)),
-			fmt.Sprintf("%s; %s %s is %s", n.text(kind), a.one("with"), q.file("ns/"+kind), m.text(kind)), want,
+			j.say("%s; %s %s is %s", n.text(kind), a.one("with"), q.file("ns/"+kind), m.text(kind)), want,
 		})
+	}
+	return v
+}
+
+// cite adds one of several things that have to be so. Of a verdict that fails only those are cited that are not: where six of seven are right, the
+// seventh is to be seen.
+func (v *Verdict) cite(ok bool, e Evidence) {
+	switch {
+	case ok && v.Status == Fail:
+		return
+	case !ok && v.Status == Pass:
+		v.Status, v.Evidence = Fail, nil
+	}
+	v.Evidence = append(v.Evidence, e)
+}
+
+// nsHostName passes where the host name in the role's UTS namespace is the wanted one, and in the other's it is not.
+func nsHostName(j *Judge, a Args) Verdict {
+	p, q, refused := j.two(a, "with")
+	if refused != nil {
+		return *refused
+	}
+	v := Verdict{Status: Pass}
+	for _, one := range []struct {
+		role string
+		Process
+		same bool
+	}{{a.one("of"), p, true}, {a.one("with"), q, false}} {
+		name, err := j.World.HostName(one.Process)
+		if err != nil {
+			return *unreadable(err)
+		}
+		want := a.one("want")
+		if !one.same {
+			want = j.say("not %s", want)
+		}
+		v.cite((name == a.one("want")) == one.same, Evidence{one.role + " " + one.file("ns/uts"), j.say("host name %s", name), want})
 	}
 	return v
 }
@@ -64,9 +98,9 @@ func nsOnly(j *Judge, a Args) Verdict {
 	slices.Sort(differ)
 	slices.Sort(want)
 	if got == "" {
-		got = "none"
+		got = j.say("none")
 	}
-	return verdict(slices.Equal(differ, want), Evidence{p.file("ns/*"), fmt.Sprintf("other than %s's: %s", a.one("with"), got), strings.Join(a["types"], " ")})
+	return verdict(slices.Equal(differ, want), Evidence{p.file("ns/*"), j.say("other than that of %s: %s", j.who(a.one("with")), got), strings.Join(a["types"], " ")})
 }
 
 // nsOwner tells whose a namespace is. Capabilities count in a user namespace, and over what was made in it: root in a container has none over
@@ -80,21 +114,21 @@ func nsOwner(j *Judge, a Args) Verdict {
 	if err != nil {
 		return *unreadable(err)
 	}
-	want := map[bool]string{true: own.text("user") + ", its own", false: "another than " + own.text("user") + ", its own"}[a.one("is") == "own"]
+	want := j.say("%s, its own", own.text("user"))
+	if a.one("is") != "own" {
+		want = j.say("another than %s", want)
+	}
 	v := Verdict{Status: Pass}
 	for _, kind := range a["types"] {
 		owner, err := j.World.OwnerOf(p, kind)
 		if err != nil {
 			return *unreadable(err)
 		}
-		got := fmt.Sprintf("belongs to user:[%d]", owner)
+		got := j.say("belongs to %s", fmt.Sprintf("user:[%d]", owner))
 		if owner == 0 {
 			got = "belongs to a user namespace above yours"
 		}
-		if (owner == own.ino) != (a.one("is") == "own") {
-			v.Status = Fail
-		}
-		v.Evidence = append(v.Evidence, Evidence{p.file("ns/" + kind), got, want})
+		v.cite((owner == own.ino) == (a.one("is") == "own"), Evidence{p.file("ns/" + kind), got, want})
 	}
 	return v
 }
@@ -115,10 +149,7 @@ func nsKept(j *Judge, a Args) Verdict {
 		if err != nil {
 			return *unreadable(err)
 		}
-		if n.ino != before.Namespaces[kind] {
-			v.Status = Fail
-		}
-		v.Evidence = append(v.Evidence, Evidence{p.file("ns/" + kind), n.text(kind), fmt.Sprintf("%s:[%d], as PID %d had it", kind, before.Namespaces[kind], before.PID)})
+		v.cite(n.ino == before.Namespaces[kind], Evidence{p.file("ns/" + kind), n.text(kind), j.say("%s, as PID %d had it", namespace{ino: before.Namespaces[kind]}.text(kind), before.PID)})
 	}
 	return v
 }

@@ -59,8 +59,8 @@ func cgroupPeers(j *Judge, a Args) Verdict {
 	above := commonGroup(groups[0], groups[1])
 	ok := groups[0] != groups[1] && above != groups[0] && above != groups[1] && commonGroup(above, groups[2]) != above
 	return verdict(ok, Evidence{
-		p.file("cgroup"), fmt.Sprintf("0::%s; %s has 0::%s: both are below %s", groups[0], q.file("cgroup"), groups[1], above),
-		fmt.Sprintf("two groups below one that is not above yours, 0::%s", groups[2]),
+		p.file("cgroup"), j.say("0::%s; %s has 0::%s: both are below %s", groups[0], q.file("cgroup"), groups[1], above),
+		j.say("two groups below one that is not above yours, 0::%s", groups[2]),
 	})
 }
 
@@ -101,16 +101,16 @@ func netListens(j *Judge, a Args) Verdict {
 				continue
 			}
 			if strings.HasSuffix(f[1], suffix) {
-				return verdict(true, Evidence{p.file(file), f[1] + " listens", "a listener on " + suffix})
+				return verdict(true, Evidence{p.file(file), j.say("%s listens", f[1]), j.say("one on %s (port %d)", suffix, port)})
 			}
 			seen = append(seen, f[1])
 		}
 	}
 	got := "no listener"
 	if len(seen) > 0 {
-		got = "listeners on " + strings.Join(seen, " ")
+		got = j.say("listeners on %s", strings.Join(seen, " "))
 	}
-	return verdict(false, Evidence{p.file("net/tcp"), got, fmt.Sprintf("one on %s (port %d)", suffix, port)})
+	return verdict(false, Evidence{p.file("net/tcp"), got, j.say("one on %s (port %d)", suffix, port)})
 }
 
 // netRoute looks for a default route in the network of the role: is: yes or no.
@@ -123,17 +123,17 @@ func netRoute(j *Judge, a Args) Verdict {
 	if err != nil {
 		return *unreadable(err)
 	}
-	got := "no default route"
+	got, found := "no default route", false
 	for line := range strings.Lines(text) { // Iface Destination Gateway Flags RefCnt Use Metric Mask …
 		if f := strings.Fields(line); len(f) > 7 && f[1] == "00000000" && f[7] == "00000000" {
-			got = fmt.Sprintf("default route by %s, gateway %s", f[0], f[2])
+			got, found = j.say("default route by %s, gateway %s", f[0], f[2]), true
 		}
 	}
 	want := "a default route"
 	if a.one("is") == "no" {
-		want = "none"
+		want = "no default route"
 	}
-	return verdict((got != "no default route") == (want != "none"), Evidence{p.file("net/route"), got, want})
+	return verdict(found == (a.one("is") != "no"), Evidence{p.file("net/route"), got, want})
 }
 
 // netAddress tells whether an address belongs to the network of the role.
@@ -148,7 +148,7 @@ func netAddress(j *Judge, a Args) Verdict {
 	}
 	addresses = slices.DeleteFunc(addresses, func(address string) bool { return strings.HasPrefix(address, "127.") })
 	want := j.value(a.one("is"))
-	return verdict(slices.Contains(addresses, want), Evidence{p.file("net/fib_trie"), fmt.Sprintf("%d addresses beside 127.*", len(addresses)), want + " among them"})
+	return verdict(slices.Contains(addresses, want), Evidence{p.file("net/fib_trie"), j.say("%d addresses beside 127.*", len(addresses)), j.say("%s among them", want)})
 }
 
 // netLoopback tells whether lo is up in the network of the role: only then the kernel has 127.0.0.1 there.
@@ -188,7 +188,8 @@ func (k kernel) addresses(p Process) ([]string, error) {
 	return list, nil
 }
 
-// eventOrder passes where these things happened in this order, whatever else did in between: "die box exitCode=137".
+// eventOrder passes where these things happened in this order, whatever else did in between: "die box exitCode=137". From `last`, what was before
+// the last of the first kind does not count: that was another container of that name, or another attempt.
 func eventOrder(j *Judge, a Args) Verdict {
 	events, err := j.World.Events()
 	if err != nil {
@@ -196,6 +197,14 @@ func eventOrder(j *Judge, a Args) Verdict {
 	}
 	next := 0
 	order := a["order"]
+	if a.one("from") == "last" {
+		for i := range slices.Backward(events) {
+			if events[i].fits(order[0]) {
+				events = events[i:]
+				break
+			}
+		}
+	}
 	for _, e := range events {
 		if next < len(order) && e.fits(order[next]) {
 			next++
@@ -208,7 +217,7 @@ func eventOrder(j *Judge, a Args) Verdict {
 			got = "none of it"
 		}
 	}
-	return verdict(next == len(order), Evidence{"minipod events", got, strings.Join(order, ", then ")})
+	return verdict(next == len(order), Evidence{"minipod events", got, strings.Join(order, j.say(", then "))})
 }
 
 func (e Event) fits(pattern string) bool {
@@ -269,14 +278,26 @@ func answered(j *Judge, a Args) Verdict {
 	name := a.one("name")
 	answer, ok := j.Answers[name]
 	if !ok {
-		return verdict(false, Evidence{"lab answer", "nothing yet", "an answer"})
+		v := failed(Evidence{"lab answer", "nothing yet", "an answer"})
+		if len(a["want"]) > 0 { // a hint about a wrong one would be about none
+			v.Lacks = &Lack{Who: name, Answer: true}
+		}
+		return *v
 	}
 	if len(a["want"]) == 0 {
 		return verdict(true, Evidence{"lab answer", answer.Text, ""})
 	}
+	var shown []Evidence // of a kind of namespace: that of who `shows` it, and ours
+	if p, refused := j.process(a.one("shows")); a.one("shows") != "" && refused == nil {
+		n, err := j.kernel().namespace(p, answer.Text)
+		host, err2 := j.kernel().namespace(Process{PID: j.Self}, answer.Text)
+		if err == nil && err2 == nil {
+			shown = append(shown, Evidence{p.file("ns/" + answer.Text), j.say("%s; %s %s is %s", n.text(answer.Text), Host, Process{PID: j.Self}.file("ns/"+answer.Text), host.text(answer.Text)), ""})
+		}
+	}
 	right := slices.ContainsFunc(a["want"], func(want string) bool { return strings.EqualFold(want, answer.Text) })
 	if !right { // which one is right is for the learner to find out
-		return verdict(false, Evidence{"lab answer", answer.Text, "another answer"})
+		return verdict(false, append([]Evidence{{"lab answer", answer.Text, "another answer"}}, shown...)...)
 	}
-	return verdict(true, Evidence{"lab answer", answer.Text, answer.Text})
+	return verdict(true, append([]Evidence{{"lab answer", answer.Text, answer.Text}}, shown...)...)
 }

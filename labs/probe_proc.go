@@ -18,6 +18,18 @@ func procAlive(j *Judge, a Args) Verdict {
 	return verdict(true, Evidence{p.file("stat"), "state " + string(s.state), "alive"})
 }
 
+// procAbsent passes where nobody plays the role: it is there for diagnoses.
+func procAbsent(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	switch {
+	case refused == nil:
+		return verdict(false, Evidence{p.file("stat"), "alive", "gone"})
+	case refused.Status == Unknown:
+		return *refused
+	}
+	return verdict(true, refused.Evidence...)
+}
+
 // procGone passes where who played the role when the step `since` was passed has ended.
 func procGone(j *Judge, a Args) Verdict {
 	before, refused := j.before(a)
@@ -35,7 +47,7 @@ func (j *Judge) before(a Args) (Snapshot, *Verdict) {
 	role, step := a.one("of"), a.one("since")
 	s, ok := j.Passed[step][role]
 	if !ok {
-		return s, &Verdict{Status: Unknown, Evidence: []Evidence{{"step " + step, "no " + role + " was seen then", "a process"}}}
+		return s, &Verdict{Status: Unknown, Evidence: []Evidence{{j.say("step %s", step), j.say("no %s was seen then", role), "a living process"}}}
 	}
 	return s, nil
 }
@@ -49,7 +61,7 @@ func procRenewed(j *Judge, a Args) Verdict {
 	if refused != nil {
 		return *refused
 	}
-	return verdict(p != before.Process, Evidence{a.one("of"), p.String(), "not " + before.String()})
+	return verdict(p != before.Process, Evidence{a.one("of"), j.tell(p), j.say("another than %s", j.tell(before.Process))})
 }
 
 func procKept(j *Judge, a Args) Verdict {
@@ -61,11 +73,14 @@ func procKept(j *Judge, a Args) Verdict {
 	if refused != nil {
 		return *refused
 	}
-	return verdict(p == before.Process, Evidence{a.one("of"), p.String(), before.Process.String()})
+	return verdict(p == before.Process, Evidence{a.one("of"), j.tell(p), j.tell(before.Process)})
 }
 
 // String tells a process by what makes it that one.
 func (p Process) String() string { return fmt.Sprintf("PID %d (started at tick %d)", p.PID, p.Birth) }
+
+// tell is String in the learner's language.
+func (j *Judge) tell(p Process) string { return j.say("PID %d (started at tick %d)", p.PID, p.Birth) }
 
 func (j *Judge) two(a Args, second string) (p, q Process, refused *Verdict) {
 	if p, refused = j.process(a.one("of")); refused != nil {
@@ -82,7 +97,7 @@ func procIs(j *Judge, a Args) Verdict {
 	}
 	// What plays the other role stays unsaid while it differs: it is the answer.
 	if p != q {
-		return verdict(false, Evidence{p.file("status"), j.describe(p), "the process that is " + a.one("is")})
+		return verdict(false, Evidence{p.file("status"), j.describe(p), j.say("the process that is %s", j.who(a.one("is")))})
 	}
 	return verdict(true, Evidence{p.file("status"), j.describe(p), a.one("is")})
 }
@@ -92,17 +107,72 @@ func procIsnt(j *Judge, a Args) Verdict {
 	if refused != nil {
 		return *refused
 	}
-	return verdict(p != q, Evidence{p.file("status"), j.describe(p), "not " + a.one("is")})
+	return verdict(p != q, Evidence{p.file("status"), j.describe(p), j.say("another than %s", j.who(a.one("is")))})
 }
 
-// describe is a process's name and the PIDs that it has, the outermost first.
+// describe is a process's name and the PIDs that it has, the outermost first; of one whose parent is a container's PID 1, which one.
 func (j *Judge) describe(p Process) string {
 	name, err := j.kernel().status(p, "Name")
 	pids, err2 := j.kernel().status(p, "NSpid")
 	if err != nil || err2 != nil {
 		return "unreadable"
 	}
-	return fmt.Sprintf("Name %s, NSpid %s", name, pids)
+	text := fmt.Sprintf("Name %s, NSpid %s", name, pids)
+	if s, err := j.kernel().procStat(p.PID); err == nil {
+		if parent := (Process{PID: s.parent}); j.isSandbox(parent) {
+			line, _ := j.kernel().cmdline(parent)
+			text += j.say("; its parent is %q", line)
+		}
+	}
+	return text
+}
+
+// procArgs compares the command line of who plays the role: its words, as a shell would have been told them.
+func procArgs(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	got, err := j.kernel().cmdline(p)
+	if err != nil {
+		return *unreadable(err)
+	}
+	want := a.one("want")
+	// What interprets another machine's programs comes before the words.
+	v := verdict(got == want || strings.HasSuffix(got, " "+want), Evidence{p.file("cmdline"), got, want})
+	if v.Status == Fail {
+		v.Lacks = &Lack{Who: j.who(a.one("of")), Command: want}
+	}
+	return v
+}
+
+// beside is who plays the role `of`, once `beside` is there, too: before that there is nothing to count.
+func (j *Judge) beside(a Args) (Process, *Verdict) {
+	p, refused := j.process(a.one("of"))
+	if refused == nil && a.one("beside") != "" {
+		_, refused = j.process(a.one("beside"))
+	}
+	return p, refused
+}
+
+// procChildren counts the children of the process that live: zombies don't.
+func procChildren(j *Judge, a Args) Verdict {
+	p, refused := j.beside(a)
+	if refused != nil {
+		return *refused
+	}
+	children, states, err := j.kernel().children(p.PID)
+	if err != nil {
+		return *unreadable(err)
+	}
+	var living []string
+	for i, s := range states {
+		if s != 'Z' && s != 'X' {
+			living = append(living, strconv.Itoa(children[i].PID))
+		}
+	}
+	ok, want := j.compare(a, strconv.Itoa(len(living)))
+	return verdict(ok, Evidence{"/proc/*/stat", j.say("%d living children of %d: %s", len(living), p.PID, strings.Join(living, " ")), want})
 }
 
 func procNSpid(j *Judge, a Args) Verdict {
@@ -116,15 +186,19 @@ func procNSpid(j *Judge, a Args) Verdict {
 	}
 	pids := strings.Fields(text)
 	depth, _ := strconv.Atoi(a.one("depth"))
-	want := fmt.Sprintf("%d columns or more", depth)
+	want := j.say("%d columns or more", depth)
 	ok := len(pids) >= depth
 	if most := a.one("max"); most != "" {
 		n, _ := strconv.Atoi(most)
-		want += ", at most " + most
+		want = j.say("%s, at most %s", want, most)
 		ok = ok && len(pids) <= n
 	}
 	if inner := j.value(a.one("inner")); inner != "" {
-		want += ", the last " + inner
+		if strings.HasPrefix(a.one("inner"), "answer:") {
+			want = j.say("the last column is your answer, %s", inner)
+		} else {
+			want = j.say("%s, the last is %s", want, inner)
+		}
 		ok = ok && pids[len(pids)-1] == inner
 	}
 	return verdict(ok, Evidence{p.file("status"), "NSpid: " + text, want})
@@ -133,7 +207,7 @@ func procNSpid(j *Judge, a Args) Verdict {
 // value is an argument, or with "answer:NAME" what the learner answered.
 func (j *Judge) value(text string) string {
 	if name, ok := strings.CutPrefix(text, "answer:"); ok {
-		return orElse(j.Answers[name].Text, "(no answer yet)")
+		return orElse(j.Answers[name].Text, j.say("(no answer yet)"))
 	}
 	return text
 }
@@ -170,13 +244,13 @@ func procIDMap(j *Judge, a Args) Verdict {
 		return *unreadable(err)
 	}
 	inside, _ := strconv.ParseUint(a.one("inside"), 10, 32)
-	got := fmt.Sprintf("%d is not mapped", inside)
+	got := j.say("%d is not mapped", inside)
 	outside := ""
 	for line := range strings.Lines(text) {
 		var first, to, count uint64
 		if n, _ := fmt.Sscan(line, &first, &to, &count); n == 3 && first <= inside && inside < first+count {
 			outside = strconv.FormatUint(to+inside-first, 10)
-			got = fmt.Sprintf("%d inside is %s outside", inside, outside)
+			got = j.say("%d inside is %s outside", inside, outside)
 		}
 	}
 	ok, want := j.compare(Args{"want": {a.one("outside")}}, outside)
@@ -192,12 +266,12 @@ func procParent(j *Judge, a Args) Verdict {
 	if err != nil {
 		return *unreadable(err)
 	}
-	return verdict(s.parent == q.PID, Evidence{p.file("status"), fmt.Sprintf("PPid: %d", s.parent), fmt.Sprintf("%d, which is %s", q.PID, a.one("is"))})
+	return verdict(s.parent == q.PID, Evidence{p.file("status"), fmt.Sprintf("PPid: %d", s.parent), j.say("%d, which is %s", q.PID, j.who(a.one("is")))})
 }
 
 // procZombies counts the children of the process that have ended and wait for it to notice.
 func procZombies(j *Judge, a Args) Verdict {
-	p, refused := j.process(a.one("of"))
+	p, refused := j.beside(a)
 	if refused != nil {
 		return *refused
 	}
@@ -212,7 +286,7 @@ func procZombies(j *Judge, a Args) Verdict {
 		}
 	}
 	ok, want := j.compare(a, strconv.Itoa(len(zombies)))
-	got := fmt.Sprintf("%d in state Z with PPid %d", len(zombies), p.PID)
+	got := j.say("%d in state Z with PPid %d", len(zombies), p.PID)
 	if len(zombies) > 0 {
 		got += ": " + strings.Join(zombies, " ")
 	}

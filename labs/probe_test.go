@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 // A pretend machine: processes 10 (host), 20 (a container's PID 1), 21 (its command), 30 (another's), 40 (a zombie of 20).
@@ -92,6 +94,16 @@ func (pretendWorld) RootOf(p Process) (dev, inode uint64, err error) {
 	return 50, 1, nil
 }
 
+func (pretendWorld) HostName(p Process) (string, error) {
+	switch p.PID {
+	case 30:
+		return "lab", nil
+	case 20:
+		return "", &fs.PathError{Op: "open", Path: p.file("ns/uts"), Err: syscall.EACCES}
+	}
+	return "machine", nil
+}
+
 func (pretendWorld) OwnerOf(p Process, kind string) (inode uint64, err error) {
 	switch {
 	case kind == "uts":
@@ -116,7 +128,7 @@ func pretendJudge() *Judge {
 			{"uts", []Check{{Kind: "ns.same", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"uts"}}}}},
 		}},
 		Answers: map[string]Answer{
-			"mine": {Text: "30", Process: Process{30, 1030}}, "dead": {Text: "30", Process: Process{30, 1}}, "word": {Text: "Hello"}, "note": {Text: "/note"}, "bad": {Text: "note"}, "culprit": {Text: "ipc"},
+			"mine": {Text: "30", Process: Process{30, 1030}}, "dead": {Text: "30", Process: Process{30, 1}}, "word": {Text: "Hello"}, "note": {Text: "/note"}, "bad": {Text: "note"}, "culprit": {Text: "ipc"}, "kind": {Text: "net"},
 		},
 		Passed: map[string]map[string]Snapshot{"before": {
 			"web":  {Process{21, 1021}, map[string]uint64{"net": 203, "ipc": 1}},
@@ -144,7 +156,7 @@ func TestProbes(t *testing.T) {
 		{"proc.is", "of=mine is=side", Pass, "NSpid 30 1"},
 		{"proc.is", "of=mine is=web", Fail, "the process that is web"},
 		{"proc.isnt", "of=mine is=web", Pass, "/proc/30/status"},
-		{"proc.isnt", "of=mine is=side", Fail, "not side"},
+		{"proc.isnt", "of=mine is=side", Fail, "another than side"},
 		{"proc.nspid", "of=web depth=2 inner=4", Pass, "NSpid: 21 4"},
 		{"proc.nspid", "of=host depth=2", Fail, "2 columns"},
 		{"proc.nspid", "of=web depth=1 max=1", Fail, "at most 1"},
@@ -152,13 +164,25 @@ func TestProbes(t *testing.T) {
 		{"proc.status", "of=web field=Uid want=me", Pass, "Uid: 1000"},
 		{"proc.status", "of=web field=State not=S", Fail, "not S"},
 		{"proc.status", "of=web field=Nonsense want=1", Unknown, "Nonsense"},
+		{"proc.args", "of=side want=sleep+600", Pass, "sleep 600"},
+		{"proc.args", "of=side want=sleep+60", Fail, "sleep 600"},
+		{"proc.args", "of=side want=600", Pass, "sleep 600"},
+		{"proc.children", "of=pid1 max=1", Pass, "1 living children of 20: 21"},
+		{"proc.children", "of=host max=1", Fail, "3 living children"},
+		{"proc.absent", "of=gone", Pass, "no container gone"},
+		{"proc.absent", "of=web", Fail, "alive"},
+		{"ns.hostname", "of=side with=host want=lab", Pass, "host name machine"},
+		{"ns.hostname", "of=side with=host want=machine", Fail, "host name lab"},
+		{"ns.hostname", "of=side with=side want=lab", Fail, "not lab"},
+		{"ns.hostname", "of=side with=pid1 want=lab", Unknown, "permission denied"},
 		{"proc.idmap", "of=web file=uid_map inside=0 outside=me", Pass, "0 inside is 1000 outside"},
 		{"proc.idmap", "of=web file=uid_map inside=1000 outside=100999", Pass, "100999"},
 		{"proc.idmap", "of=web file=uid_map inside=70000 outside=me", Fail, "not mapped"},
 		{"proc.parent", "of=web is=pid1", Pass, "PPid: 20"},
 		{"proc.parent", "of=side is=pid1", Fail, "PPid: 10"},
 		{"proc.zombies", "of=pid1 min=1", Pass, "1 in state Z with PPid 20: 40"},
-		{"proc.zombies", "of=pid1 max=0", Fail, "<= 0"},
+		{"proc.zombies", "of=pid1 max=0", Fail, "0 or less"},
+		{"proc.zombies", "of=pid1 beside=gone min=1", Fail, "no container gone"},
 		{"proc.renewed", "of=side since=before", Pass, "PID 30"},
 		{"proc.renewed", "of=web since=before", Fail, "PID 21"},
 		{"proc.kept", "of=web since=before", Pass, "PID 21"},
@@ -187,7 +211,7 @@ func TestProbes(t *testing.T) {
 		{"mount.root", "of=side by=pivot", Fail, "equal"},
 		{"cgroup.file", "of=web file=memory.max want=67108864", Pass, "memory.max"},
 		{"cgroup.file", "of=web file=memory.events key=oom_kill min=1", Pass, "oom_kill 1"},
-		{"cgroup.file", "of=web file=memory.events key=oom_kill min=2", Fail, ">= 2"},
+		{"cgroup.file", "of=web file=memory.events key=oom_kill min=2", Fail, "2 or more"},
 		{"cgroup.file", "of=pid1 file=memory.max want=1", Unknown, "no cgroup v2"},
 		{"cgroup.file", "of=web file=io.max want=1", Unknown, "io.max"},
 		{"cgroup.peers", "of=web with=side", Pass, "side.scope"},
@@ -215,7 +239,7 @@ func TestProbes(t *testing.T) {
 		{"net.listens", "of=web port=80", Fail, ":0050"},
 		{"net.listens", "of=side port=7777", Fail, "no listener"},
 		{"net.route", "of=web is=yes", Pass, "default route by eth0"},
-		{"net.route", "of=web is=no", Fail, "none"},
+		{"net.route", "of=web is=no", Fail, "no default route"},
 		{"net.route", "of=side is=no", Pass, "no default route"},
 		{"net.address", "of=web is=10.88.0.3", Pass, "1 addresses"},
 		{"net.address", "of=web is=10.88.0.0", Fail, "10.88.0.0 among them"},
@@ -231,6 +255,8 @@ func TestProbes(t *testing.T) {
 		{"invariant.broken", "name=answer:none", Fail, "one of net, ipc, uts"},
 		{"event.order", "order=start web;die web exitCode=137", Pass, "all"},
 		{"event.order", "order=start web;start pod:x/app", Pass, "all"},
+		{"event.order", "order=last;start web;die web", Fail, "start web"}, // of the one before
+		{"event.order", "order=last;die web exitCode=137;start web", Pass, "all"},
 		{"event.order", "order=start pod:x/side", Fail, "none of it"},
 		{"event.order", "order=die web exitCode=0", Fail, "none of it"},
 		{"event.order", "order=die web;die web", Fail, "then die web"},
@@ -238,16 +264,21 @@ func TestProbes(t *testing.T) {
 		{"answer", "name=word want=hello", Pass, "Hello"},
 		{"answer", "name=word want=bye", Fail, "another answer"},
 		{"answer", "name=word", Pass, "Hello"},
+		{"answer", "name=kind want=net shows=web", Pass, "net:[203]; host /proc/10/ns/net is net:[103]"},
+		{"answer", "name=kind want=ipc shows=web", Fail, "net:[103]"},
 		{"answer", "name=none", Fail, "nothing yet"},
 	} {
 		covered[test.kind] = true
 		args := Args{}
 		if order, ok := strings.CutPrefix(test.args, "order="); ok {
+			if order, ok = strings.CutPrefix(order, "last;"); ok {
+				args["from"] = []string{"last"}
+			}
 			args["order"] = strings.Split(order, ";")
 		} else {
 			for _, pair := range strings.Fields(test.args) {
 				key, value, _ := strings.Cut(pair, "=")
-				args[key] = strings.Split(value, ",")
+				args[key] = strings.Split(strings.ReplaceAll(value, "+", " "), ",")
 			}
 		}
 		if err := kinds()[test.kind].check(args); err != nil {
@@ -323,6 +354,52 @@ func TestDiagnosis(t *testing.T) {
 	}
 	step.Checks[1].Args["types"] = []string{"net"}
 	if v := pretendJudge().Step(&step); !Passes(v) || v[1].Hint != "apart" {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestLack: what is not there at all is said so, and not what a hint about something else would make of it; a diagnosis that fits knows better.
+func TestLack(t *testing.T) {
+	for _, test := range []struct{ role, want string }{
+		{"gone", "{gone  false }"}, {"reused", "{reused exited false }"}, {"nobody", "{nobody  true }"}, {"dead", "{dead gone true }"},
+	} {
+		step := Step{Checks: []Check{{Kind: "ns.differ", Args: Args{"of": {test.role}, "with": {"host"}, "types": {"net"}}, Hint: "shares"}}}
+		v := pretendJudge().Step(&step)
+		if v[0].Lacks == nil || fmt.Sprint(*v[0].Lacks) != test.want {
+			t.Errorf("%s: %+v, want %s", test.role, v[0].Lacks, test.want)
+		}
+		step.Diagnose = []Diagnosis{{When: Check{Kind: "proc.absent", Args: Args{"of": {test.role}}}, Hint: "none"}}
+		if v = pretendJudge().Step(&step); v[0].Lacks != nil || v[0].Hint != "none" {
+			t.Errorf("%s: %+v", test.role, v[0])
+		}
+	}
+	other := pretendJudge().Check(Check{Kind: "proc.args", Args: Args{"of": {"side"}, "want": {"sleep 60"}}})
+	if other.Lacks == nil || other.Lacks.Command != "sleep 60" || other.Hint != OtherCommand {
+		t.Errorf("%+v", other)
+	}
+	v := pretendJudge().Check(Check{Kind: "answer", Args: Args{"name": {"none"}, "want": {"b"}}})
+	if v.Lacks == nil || !v.Lacks.Answer {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestEvidence: under what fails stands what fails, and no expectation of a diagnosis, which is the mistake's.
+func TestEvidence(t *testing.T) {
+	step := Step{
+		Checks:   []Check{{Kind: "ns.same", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"net", "ipc", "uts"}}, Hint: "apart"}},
+		Diagnose: []Diagnosis{{When: Check{Kind: "ns.differ", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"ipc", "mnt"}}}, Hint: "net-only"}},
+	}
+	var got []string
+	for _, e := range pretendJudge().Step(&step)[0].Evidence {
+		got = append(got, e.Path+" "+e.Want)
+	}
+	if text := strings.Join(got, "|"); text != "side /proc/30/ns/ipc equal|side /proc/30/ns/uts equal|side /proc/30/ns/mnt " {
+		t.Error(text)
+	}
+	j := pretendJudge()
+	j.Language = lang.Chinese
+	v := j.Check(step.Checks[0])
+	if v.Check != "ns.same of side with web types net,ipc,uts" || v.Says != "side 和 web 的 net、ipc、uts 相同" || v.Evidence[0].Want != "编号相同" {
 		t.Errorf("%+v", v)
 	}
 }

@@ -23,17 +23,14 @@ type Home struct{ Dir string }
 
 // FindHome names the folder; nothing is made. $MINIPOD_ROOT changes nothing here, since in a lab it names that lab's world.
 func FindHome(getenv func(string) string) (Home, error) {
-	if dir := getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return Home{filepath.Join(dir, "minipod", "labs")}, nil
-	}
-	if home := getenv("HOME"); filepath.IsAbs(home) {
-		return Home{filepath.Join(home, ".local", "state", "minipod", "labs")}, nil
+	if dir := state.LabsDir(getenv); dir != "" {
+		return Home{dir}, nil
 	}
 	return Home{}, hint.Wrap(errors.New("find the labs' folder: neither $XDG_STATE_HOME nor $HOME is an absolute path"), "set HOME")
 }
 
 // World is the folder of a lab's world.
-func (h Home) World(id string) string { return filepath.Join(h.Dir, "worlds", id) }
+func (h Home) World(id string) string { return state.World(h.Dir, id) }
 
 // Image is where the prepared image is.
 func (h Home) Image() string { return filepath.Join(h.Dir, "image.tar") }

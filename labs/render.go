@@ -1,7 +1,9 @@
 package labs
 
 import (
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/rivo/uniseg"
 )
@@ -15,6 +17,17 @@ type Style struct {
 // Width is the number of columns that text takes on a terminal.
 func Width(text string) int { return uniseg.StringWidth(text) }
 
+var escapes = lazily(`\x1b\[[0-9;]*m`)
+
+// Rows is the number of rows that a line takes on a terminal of that many columns.
+func Rows(line string, columns int) int {
+	width := Width(escapes().ReplaceAllString(line, ""))
+	if columns < 1 {
+		return 1
+	}
+	return max(1, (width+columns-1)/columns)
+}
+
 // Narrower is the style for text that stands in from the margin.
 func (s Style) Narrower(columns int) Style {
 	s.Width -= columns
@@ -23,13 +36,14 @@ func (s Style) Narrower(columns int) Style {
 
 // The few things that are not plain.
 const (
-	plain  = "\x1b[0m"
-	bold   = "\x1b[1m"
-	dim    = "\x1b[2m"
-	green  = "\x1b[32m"
-	red    = "\x1b[31m"
-	yellow = "\x1b[33m"
-	cyan   = "\x1b[36m"
+	plain     = "\x1b[0m"
+	bold      = "\x1b[1m"
+	dim       = "\x1b[2m"
+	underline = "\x1b[4m"
+	green     = "\x1b[32m"
+	red       = "\x1b[31m"
+	yellow    = "\x1b[33m"
+	cyan      = "\x1b[36m"
 )
 
 func (s Style) paint(colour, text string) string {
@@ -57,8 +71,8 @@ func (s Style) Markdown(markdown string) string {
 	paragraph, head := "", ""
 	flush := func() {
 		if paragraph != "" {
-			for _, line := range s.Wrap(head, paragraph) {
-				out.WriteString(s.inline(line) + "\n")
+			for _, line := range s.inline(s.Wrap(head, paragraph)) {
+				out.WriteString(line + "\n")
 			}
 		}
 		paragraph, head = "", ""
@@ -84,9 +98,9 @@ func (s Style) Markdown(markdown string) string {
 				flush()
 			}
 			head = "│ "
-			paragraph = joinLines(paragraph, line[2:])
+			paragraph = Join(paragraph, line[2:])
 		default:
-			paragraph = joinLines(paragraph, strings.TrimSpace(line))
+			paragraph = Join(paragraph, strings.TrimSpace(line))
 		}
 	}
 	flush()
@@ -95,8 +109,8 @@ func (s Style) Markdown(markdown string) string {
 
 var squeeze = lazily(`\n{3,}`)
 
-// joinLines puts two lines of source into one. Between two characters of Chinese no blank belongs.
-func joinLines(a, b string) string {
+// Join puts two lines of source into one. Between two characters of Chinese no blank belongs.
+func Join(a, b string) string {
 	if a == "" {
 		return b
 	}
@@ -109,22 +123,56 @@ func joinLines(a, b string) string {
 
 func isWide(r rune) bool { return r >= 0x2e80 && uniseg.StringWidth(string(r)) == 2 }
 
-// inline paints `code` and **bold** once lines are broken; a link shows its address.
-func (s Style) inline(line string) string {
-	line = link().ReplaceAllString(line, "$1 ($2)")
-	if !s.Colour {
-		return strings.ReplaceAll(line, "**", "")
+// A span is what is painted between two marks.
+type span struct{ mark, colour string }
+
+// inline paints `code`, **bold** and *emphasis* once lines are broken; a link shows its address. What is begun in a line goes on in the next.
+// Without colours only the marks of code stay.
+func (s Style) inline(lines []string) []string {
+	spans := [...]span{{"`", cyan}, {"**", bold}, {"*", underline}}
+	on := [len(spans)]bool{}
+	const code = 0
+	open := func() (text string) {
+		for i := range spans {
+			if on[i] {
+				text += spans[i].colour
+			}
+		}
+		return text
 	}
-	for i := 0; strings.Contains(line, "**"); i++ {
-		line = strings.Replace(line, "**", map[bool]string{true: bold, false: plain}[i%2 == 0], 1)
+	for n, line := range lines {
+		line = link().ReplaceAllString(line, "$1 ($2)")
+		var out strings.Builder
+		if begun := open(); s.Colour && begun != "" {
+			text := strings.TrimLeft(line, " ")
+			out.WriteString(line[:len(line)-len(text)] + begun)
+			line = text
+		}
+		for line != "" {
+			which := slices.IndexFunc(spans[:], func(one span) bool { return strings.HasPrefix(line, one.mark) })
+			if which < 0 || on[code] && which != code || which == 2 && !on[2] && (len(line) < 2 || line[1] == ' ') {
+				_, size := utf8.DecodeRuneInString(line)
+				out.WriteString(line[:size])
+				line = line[size:]
+				continue
+			}
+			on[which] = !on[which]
+			switch {
+			case s.Colour && on[which]:
+				out.WriteString(spans[which].colour)
+			case s.Colour:
+				out.WriteString(plain + open())
+			case which == code:
+				out.WriteString(spans[which].mark)
+			}
+			line = line[len(spans[which].mark):]
+		}
+		if s.Colour && open() != "" {
+			out.WriteString(plain)
+		}
+		lines[n] = out.String()
 	}
-	for i := 0; strings.Contains(line, "`"); i++ {
-		line = strings.Replace(line, "`", map[bool]string{true: cyan, false: plain}[i%2 == 0], 1)
-	}
-	if strings.Contains(line, "\x1b") {
-		line += plain // a span that goes on in the next line
-	}
-	return line
+	return lines
 }
 
 // Wrap breaks text into lines that fit the width; all but the first begin with as many blanks as head is wide. Chinese may be broken between

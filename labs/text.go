@@ -161,6 +161,10 @@ func commandsOf(markdown string) (commands []string) {
 		case strings.HasPrefix(line, "```"):
 			inside = false
 		case inside && strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#"):
+			if n := len(commands); n > 0 && strings.HasSuffix(commands[n-1], "\\") { // it goes on, as in a shell
+				commands[n-1] += "\n" + line
+				continue
+			}
 			commands = append(commands, line)
 		}
 	}

@@ -36,7 +36,7 @@ func (c *Container) takeName(free func(link string) error) error {
 		}
 		if c.holds(owner, c.Name) {
 			return hint.Wrap(fmt.Errorf("%w: %q is container %s", ErrNameTaken, c.Name, owner[:min(12, len(owner))]),
-				fmt.Sprintf("remove that one (minipod rm %s) or choose another name", c.Name))
+				fmt.Sprintf("remove that one (minipod rm -f %s) or choose another name", c.Name))
 		}
 		if err := free(link); err != nil {
 			return err

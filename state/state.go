@@ -74,9 +74,6 @@ func Find(getenv func(string) string) (Dirs, error) {
 	return d, nil
 }
 
-// LabFile is the file in Data that makes it a lab's world: see package labs.
-const LabFile = "lab.json"
-
 // Make makes dir and its parents where they are missing, with mode 0700, as the XDG specification has it.
 func Make(dir string) error {
 	if err := os.MkdirAll(path.Dir(dir), 0o700); err != nil {

@@ -6,6 +6,8 @@ import (
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/pod"
+	"codeberg.org/minipod/minipod/runtime"
+	"codeberg.org/minipod/minipod/state"
 	"codeberg.org/minipod/minipod/supervisor"
 )
 
@@ -34,7 +36,7 @@ func init() { //nolint:gochecknoinits // see above
 		return
 	}
 	if err != nil && !errors.Is(err, ErrSaid) {
-		hint.Print(os.Stderr, err)
+		hint.Print(os.Stderr, state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound)))
 	}
 	os.Exit(status)
 }

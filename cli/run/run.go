@@ -133,6 +133,9 @@ func (r *run) prepare() (err error) {
 	if r.dirs, err = state.Find(os.Getenv); err != nil {
 		return err
 	}
+	if err := state.CheckWorld(os.Getenv); err != nil {
+		return err
+	}
 	if r.caps, err = caps.Apply(caps.Default, r.CapAdd, r.CapDrop); err != nil {
 		return err
 	}

@@ -22,7 +22,11 @@ func (r *run) checkWithout() error {
 	}
 	_, err := os.Lstat(path.Join(r.dirs.Data, state.LabFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return hint.Wrap(errors.New("--without: only a lesson leaves out what a container needs"), "start a lab (minipod lab start 04), and export the MINIPOD_ROOT that it names")
+		advice := state.Astray(os.Getenv, true)
+		if advice == "" {
+			advice = "start a lab (minipod lab list shows them), and export the MINIPOD_ROOT that it names"
+		}
+		return hint.Wrap(errors.New("--without: only a lesson leaves out what a container needs"), advice)
 	}
 	if err != nil {
 		return fmt.Errorf("--without: %w", err)

@@ -371,6 +371,14 @@ func (p *Program) Pass(socket, place int) {
 	p.add("exit_group(0)", unix.SYS_EXIT_GROUP, 0)
 }
 
+// TellUname ends the program: it writes what uname(2) answers there to fd.
+func (p *Program) TellUname(fd int) {
+	names := new(unix.Utsname)
+	p.add("uname()", unix.SYS_UNAME, pin(p, names))
+	p.add(fmt.Sprintf("write(%d)", fd), unix.SYS_WRITE, uintptr(fd), pin(p, names), unsafe.Sizeof(*names))
+	p.add("exit_group(0)", unix.SYS_EXIT_GROUP, 0)
+}
+
 // Execve ends the program by executing path.
 func (p *Program) Execve(path string, argv, env []string) {
 	p.add(fmt.Sprintf("execve(%q, [%s])", path, strings.Join(argv, " ")), unix.SYS_EXECVE, p.bytes(path), p.vector(argv), p.vector(env))

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -134,6 +135,38 @@ func RootOf(user, mounts *os.File) (dev, inode uint64, err error) {
 	defer root.Close()
 	info, err := linux.File{FD: int(root.Fd()), Name: "/"}.Stat()
 	return info.Dev, info.Ino, err
+}
+
+// HostName is the host name in a UTS namespace that the user namespace owns.
+func HostName(user, uts *os.File) (string, error) {
+	ours, theirs, err := linux.SocketPair()
+	if err != nil {
+		return "", err
+	}
+	defer ours.Close()
+	p := &linux.Program{}
+	p.NotDumpable() // it is in reach there, and its memory is a copy of ours
+	p.Setns(int(user.Fd()), "user")
+	p.Setns(int(uts.Fd()), "uts")
+	p.TellUname(int(theirs.Fd()))
+	child, err := linux.Fork(0, p)
+	theirs.Close()
+	if err != nil {
+		return "", fmt.Errorf("ask for the host name: %w", err)
+	}
+	started := child.Started()
+	_, err = child.Wait()
+	if err = errors.Join(started, err); err != nil {
+		return "", fmt.Errorf("ask for the host name: %w", err)
+	}
+	const field = 65 // of struct utsname: the second is the host's name
+	names := make([]byte, 8*field)
+	n, _, err := linux.Receive(int(ours.Fd()), names)
+	if err != nil || n < 2*field {
+		return "", fmt.Errorf("ask for the host name: %d bytes came back: %w", n, err)
+	}
+	name, _, _ := bytes.Cut(names[field:2*field], []byte{0})
+	return string(name), nil
 }
 
 // ShareProc returns a proc file system that shows the pid namespace, attached nowhere.
