@@ -281,7 +281,7 @@ func TestPodNetwork(t *testing.T) {
 	}
 	other := m.pod("other", pod.Spec{Containers: []pod.Container{shell("a", forever)}})
 	other.ready()
-	if got := other.exec("a", "wget -T 5 -qO- "+s.PodIP+":8080"); got != "hi" {
+	if got := other.exec("a", "wget -qO- "+s.PodIP+":8080"); got != "hi" {
 		t.Errorf("from another pod: %q", got)
 	}
 	first := p.id("web")

@@ -457,8 +457,8 @@ func TestPodSupervisorKilled(t *testing.T) {
 	if linux.Alive(record.PID, record.Birth) {
 		t.Error("its container lives on")
 	}
-	s := p.status()
-	if s.Phase != pod.Unknown || s.ContainerStatuses[0].State.Terminated == nil || s.ContainerStatuses[0].State.Terminated.Reason != pod.ContainerStatusUnknown {
+	s := p.await("nobody looks after it", func(s *pod.Status) bool { return s.Phase == pod.Unknown }) // its lock may last a moment longer
+	if s.ContainerStatuses[0].State.Terminated == nil || s.ContainerStatuses[0].State.Terminated.Reason != pod.ContainerStatusUnknown {
 		t.Errorf("%+v", s)
 	}
 	m.podctl("revive")
