@@ -11,11 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/kube/print"
 	"codeberg.org/minipod/minipod/node"
 	"codeberg.org/minipod/minipod/pod"
@@ -247,7 +247,7 @@ func (f *forwarder) dial(port uint16) (net.Conn, error) {
 }
 
 func connOf(socket *os.File) (net.Conn, error) {
-	if err := syscall.SetNonblock(int(socket.Fd()), true); err != nil {
+	if err := linux.SetNonblock(int(socket.Fd())); err != nil {
 		return nil, err
 	}
 	return net.FileConn(socket)

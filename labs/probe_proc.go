@@ -155,21 +155,28 @@ func (j *Judge) beside(a Args) (Process, *Verdict) {
 	return p, refused
 }
 
-// procChildren counts the children of the process that live: zombies don't.
-func procChildren(j *Judge, a Args) Verdict {
-	p, refused := j.beside(a)
-	if refused != nil {
-		return *refused
+// childrenThat returns the process, and the PIDs of its children whose state is one of the wanted.
+func (j *Judge) childrenThat(a Args, wanted func(state byte) bool) (p Process, pids []string, refused *Verdict) {
+	if p, refused = j.beside(a); refused != nil {
+		return p, nil, refused
 	}
 	children, states, err := j.kernel().children(p.PID)
 	if err != nil {
-		return *unreadable(err)
+		return p, nil, unreadable(err)
 	}
-	var living []string
-	for i, s := range states {
-		if s != 'Z' && s != 'X' {
-			living = append(living, strconv.Itoa(children[i].PID))
+	for i, state := range states {
+		if wanted(state) {
+			pids = append(pids, strconv.Itoa(children[i].PID))
 		}
+	}
+	return p, pids, nil
+}
+
+// procChildren counts the children of the process that live: zombies don't.
+func procChildren(j *Judge, a Args) Verdict {
+	p, living, refused := j.childrenThat(a, func(state byte) bool { return state != 'Z' && state != 'X' })
+	if refused != nil {
+		return *refused
 	}
 	ok, want := j.compare(a, strconv.Itoa(len(living)))
 	return verdict(ok, Evidence{"/proc/*/stat", j.say("%d living children of %d: %s", len(living), p.PID, strings.Join(living, " ")), want})
@@ -271,19 +278,9 @@ func procParent(j *Judge, a Args) Verdict {
 
 // procZombies counts the children of the process that have ended and wait for it to notice.
 func procZombies(j *Judge, a Args) Verdict {
-	p, refused := j.beside(a)
+	p, zombies, refused := j.childrenThat(a, func(state byte) bool { return state == 'Z' })
 	if refused != nil {
 		return *refused
-	}
-	children, states, err := j.kernel().children(p.PID)
-	if err != nil {
-		return *unreadable(err)
-	}
-	var zombies []string
-	for i, s := range states {
-		if s == 'Z' {
-			zombies = append(zombies, strconv.Itoa(children[i].PID))
-		}
 	}
 	ok, want := j.compare(a, strconv.Itoa(len(zombies)))
 	got := j.say("%d in state Z with PPid %d", len(zombies), p.PID)
