@@ -17,20 +17,24 @@ type rawTerminal struct {
 
 // makeRaw hands every key of our terminal through unchanged. First it sees to it that its settings come back, whatever becomes of us.
 func makeRaw() (*rawTerminal, error) {
-	terminal, err := linux.MakeRaw(0)
+	terminal, err := linux.SaveTerminal(0)
 	if err != nil {
 		return nil, err
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, errors.Join(err, terminal.Restore())
+		return nil, err
 	}
 	defer r.Close()
 	guard, err := terminal.Guard(r)
 	if err != nil {
-		return nil, errors.Join(err, terminal.Restore(), w.Close())
+		return nil, errors.Join(err, w.Close())
 	}
-	return &rawTerminal{terminal, guard, w}, nil
+	t := &rawTerminal{terminal, guard, w}
+	if err := terminal.MakeRaw(); err != nil {
+		return nil, errors.Join(err, t.restore())
+	}
+	return t, nil
 }
 
 // restore gives the terminal its settings back. A nil rawTerminal was never made raw.

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(guardVariable) == "" {
 		os.Exit(m.Run())
 	}
-	raw, err := MakeRaw(0)
+	terminal, err := SaveTerminal(0)
 	if err != nil {
 		os.Exit(1)
 	}
@@ -31,8 +31,11 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		os.Exit(2)
 	}
-	if _, err := raw.Guard(r); err != nil {
+	if _, err := terminal.Guard(r); err != nil {
 		os.Exit(3)
+	}
+	if err := terminal.MakeRaw(); err != nil {
+		os.Exit(5)
 	}
 	r.Close()
 	_, _ = os.Stdout.WriteString("raw")
@@ -304,14 +307,14 @@ func TestTerminal(t *testing.T) {
 	if rows, cols, err := pty.Getsize(slave); err != nil || rows != 33 || cols != 77 {
 		t.Errorf("%d×%d, %v", rows, cols, err)
 	}
-	raw, err := MakeRaw(int(slave.Fd()))
+	terminal, err := SaveTerminal(int(slave.Fd()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := raw.Restore(); err != nil {
+	if err := errors.Join(terminal.MakeRaw(), terminal.Restore()); err != nil {
 		t.Error(err)
 	}
-	if _, err := MakeRaw(-1); !errors.Is(err, syscall.EBADF) {
+	if _, err := SaveTerminal(-1); !errors.Is(err, syscall.EBADF) {
 		t.Errorf("raw mode of nothing: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -78,24 +79,29 @@ type Terminal struct {
 	saved unix.Termios
 }
 
-// MakeRaw hands every key through unchanged, as the program behind the other terminal wants it: no echo, no line
-// editing, no signals. Restore undoes it.
-func MakeRaw(fd int) (*Terminal, error) {
+// SaveTerminal reads the settings of the terminal at descriptor fd.
+func SaveTerminal(fd int) (*Terminal, error) {
 	saved, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
 		return nil, fmt.Errorf("read the terminal's settings: %w", err)
 	}
-	raw := *saved // man 3 termios, cfmakeraw
+	return &Terminal{fd: fd, saved: *saved}, nil
+}
+
+// MakeRaw hands every key through unchanged, as the program behind the other terminal wants it: no echo, no line
+// editing, no signals. Restore undoes it.
+func (t *Terminal) MakeRaw() error {
+	raw := t.saved // man 3 termios, cfmakeraw
 	raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
 	raw.Oflag &^= unix.OPOST
 	raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	raw.Cflag &^= unix.CSIZE | unix.PARENB
 	raw.Cflag |= unix.CS8
 	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &raw); err != nil {
-		return nil, fmt.Errorf("make the terminal raw: %w", err)
+	if err := unix.IoctlSetTermios(t.fd, unix.TCSETS, &raw); err != nil {
+		return fmt.Errorf("make the terminal raw: %w", err)
 	}
-	return &Terminal{fd: fd, saved: *saved}, nil
+	return nil
 }
 
 // Restore gives the terminal its settings back.
@@ -108,6 +114,9 @@ func (t *Terminal) Restore() error {
 
 // Guard forks a process that does one thing: when we are gone, however we died, it gives the terminal its settings
 // back. It reads alive, a pipe whose only writer is us, until its end. It keeps no other descriptor of ours.
+//
+// It stands guard when Guard returns, so call that before MakeRaw: until it has blocked its signals, the SIGHUP that the kernel sends to the
+// terminal's foreground when a session's leader dies would end it together with us.
 func (t *Terminal) Guard(alive *os.File) (*Child, error) {
 	tty, err := unix.FcntlInt(uintptr(t.fd), unix.F_DUPFD_CLOEXEC, 64)
 	if err != nil {
@@ -129,7 +138,15 @@ func (t *Terminal) Guard(alive *os.File) (*Child, error) {
 	prog.add("read(pipe)", unix.SYS_READ, 1, pin(prog, new([1]byte)), 1)
 	prog.add("ioctl(TCSETS)", unix.SYS_IOCTL, 0, unix.TCSETS, pin(prog, &t.saved))
 	prog.add("exit(0)", unix.SYS_EXIT_GROUP, 0)
-	return Fork(0, prog)
+	child, err := Fork(0, prog)
+	if err != nil {
+		return nil, err
+	}
+	if err := child.Started(); err != nil { // close_range closes the report pipe, too: everything before the read is done
+		_, e := child.Wait()
+		return nil, errors.Join(fmt.Errorf("guard the terminal: %w", err), e)
+	}
+	return child, nil
 }
 
 // A Size is a terminal's, in characters.
