@@ -10,123 +10,115 @@ package reaper
 
 import (
 	"errors"
-	"os"
-	"os/signal"
 	"runtime"
-	"slices"
 	"sync"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
 )
 
-// JobControl are the signals that must be blocked in every thread of ours, which only who executes us can see to: see the package stage.
-// os/signal may hand out a SIGCONT before the SIGTSTP that came earlier, and the command would stay stopped for ever. The kernel keeps
-// the later one alone (man 7 signal), where the earlier was not taken yet; so these two are taken from the kernel.
-func JobControl() linux.SignalSet { return linux.Signals(syscall.SIGTSTP, syscall.SIGCONT) }
+// Signals are those that somebody may send to PID 1 and mean the command, and SIGCHLD. Who executes us must have blocked them (see the
+// package stage): none is lost that comes early, and of SIGTSTP and SIGCONT the kernel keeps the later one (man 7 signal).
+func Signals() linux.SignalSet {
+	usual, realTime := linux.Forwardable()
+	set := linux.Signals(syscall.SIGCHLD, syscall.SIGPIPE)
+	for _, s := range append(usual, realTime...) {
+		if number, ok := s.(syscall.Signal); ok {
+			set |= linux.Signals(number)
+		}
+	}
+	return set
+}
 
-// A Reaper is made (by Listen) before anybody is told of its main child, so that no signal falls in between.
+// A Reaper is PID 1 over a command.
 type Reaper struct {
-	signals chan os.Signal
-	deadly  syscall.Signal
-	orphans bool // they stay zombies
+	// Deadly, when it comes, has the command killed. It is for a parent that must do something after the command's end, whatever ends it.
+	Deadly syscall.Signal
+	// LeaveOrphans has it neglect the first of its duties: for lessons about what becomes of a machine whose PID 1 does.
+	LeaveOrphans bool
 }
 
-// Listen takes over the signals that somebody may send to PID 1 and mean the child; the real-time ones follow in Run.
-func Listen() *Reaper {
-	r := &Reaper{signals: make(chan os.Signal, 64)}
-	usual, _ := linux.Forwardable()
-	usual = slices.DeleteFunc(usual, func(s os.Signal) bool { return s == syscall.SIGTSTP || s == syscall.SIGCONT })
-	signal.Notify(r.signals, usual...)
-	return r
-}
+// Listen has this thread take the signals, in Run. It is called before the command is forked, so that none of them is anybody else's. The
+// calling goroutine is locked to its thread.
+func Listen() error { return linux.TakeSignals(Signals()) }
 
-// KillOn has the child killed when sig comes. It is for a parent that must do something after the child's end, whatever ends it.
-func (r *Reaper) KillOn(sig syscall.Signal) {
-	r.deadly = sig
-	signal.Notify(r.signals, sig)
+// IgnoreFaults lets nobody inside end us by sending what the kernel sends for a fault of ours. A real fault ends us all the same: there the
+// kernel does not ask. It is called when the command is forked, who would inherit it.
+func IgnoreFaults() error {
+	return linux.IgnoreSignals(syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGSTKFLT)
 }
-
-// LeaveOrphans makes it neglect the first of its duties: for lessons about what becomes of a machine whose PID 1 does.
-func (r *Reaper) LeaveOrphans() { r.orphans = true }
 
 // Pause is the life of a PID 1 without a command: a pod's, which is there for others to live in. It reaps what they leave behind, until SIGTERM
 // or SIGINT.
-func Pause() {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
-	// What somebody inside may send in a fault's name: see Run.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP,
-		syscall.SIGSYS, syscall.SIGSTKFLT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGABRT)
-	for s := range signals {
-		if s != syscall.SIGCHLD {
-			return
-		}
-		for {
-			pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
-			if errors.Is(err, syscall.EINTR) {
-				continue
-			}
-			if pid <= 0 || err != nil { // nobody is left, or nobody has ended
-				break
-			}
+func Pause() error {
+	if err := errors.Join(Listen(), IgnoreFaults()); err != nil {
+		return err
+	}
+	for {
+		number, err := linux.WaitSignal(Signals())
+		switch {
+		case err != nil:
+			return err
+		case number == syscall.SIGTERM, number == syscall.SIGINT:
+			return nil
+		case number == syscall.SIGCHLD:
+			reap(everybody, 0)
 		}
 	}
 }
 
 // Run reaps everything and forwards signals until the process child ends, and returns its exit status: its own, or 128 and
 // the number of the signal that ended it.
-func (r *Reaper) Run(child int) (status int) {
-	go func() {
-		_, realTime := linux.Forwardable()
-		signal.Notify(r.signals, realTime...)
-		// Somebody inside may send what the kernel sends for a fault of ours. It says nothing: without this Go would
-		// believe it, and crash. To a channel that nobody reads: a real fault ends us all the same.
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGILL, syscall.SIGTRAP,
-			syscall.SIGSYS, syscall.SIGSTKFLT)
-		for s := range r.signals {
-			if number, ok := s.(syscall.Signal); ok {
-				if number == r.deadly {
-					number = syscall.SIGKILL
-				}
-				_ = syscall.Kill(child, number) // ESRCH: it has just ended, and so do we
-			}
-		}
-	}()
-	go func() {
-		for {
-			number := linux.WaitSignal(JobControl())
-			if number == syscall.SIGTSTP { // the child leads a session, so its process group is orphaned: there SIGTSTP stops nobody
-				number = syscall.SIGSTOP
-			}
-			_ = syscall.Kill(child, number)
-		}
-	}()
-	waited := -1 // LAB: reap
-	if r.orphans {
-		waited = child
+func (r Reaper) Run(child int) (status int) {
+	who := everybody
+	if r.LeaveOrphans {
+		who = child
 	}
 	for {
-		var ended syscall.WaitStatus
-		pid, err := syscall.Wait4(waited, &ended, 0, nil)
+		number, err := linux.WaitSignal(Signals())
+		if err != nil {
+			return 255
+		}
+		switch number {
+		case syscall.SIGCHLD:
+			if status, ended := reap(who, child); ended {
+				return status
+			}
+			continue
+		case r.Deadly:
+			number = syscall.SIGKILL
+		case syscall.SIGTSTP: // the child leads a session, so its process group is orphaned: there it stops nobody
+			number = syscall.SIGSTOP
+		}
+		_ = syscall.Kill(child, number) // ESRCH: it has just ended, and so do we
+	}
+}
+
+const everybody = -1 // man 2 waitpid
+
+// reap waits for those who have ended: one SIGCHLD may stand for many. ended tells whether child is among them.
+func reap(who, child int) (status int, ended bool) {
+	for {
+		var how syscall.WaitStatus
+		pid, err := syscall.Wait4(who, &how, syscall.WNOHANG, nil) // LAB: reap
 		switch {
 		case errors.Is(err, syscall.EINTR):
-		case err != nil: // ECHILD: somebody reaped it for us, which nobody can
-			return 255
-		case pid == child && ended.Signaled():
-			return 128 + int(ended.Signal())
-		case pid == child && ended.Exited():
-			return ended.ExitStatus()
+		case pid <= 0: // nobody has ended, or nobody is left
+			return 0, false
+		case pid == child && how.Signaled():
+			return 128 + int(how.Signal()), true
+		case pid == child && how.Exited():
+			return how.ExitStatus(), true
 		}
 	}
 }
 
-// threads is how many Go may want in Run beside those that it has for itself: the goroutines that are in the kernel, and one to run others.
+// threads is how many Go may want in Run beside those that it has for itself: for the goroutine that is in the kernel, and one to run others.
 // Each counts for the group's pids.max, so there are no more.
-const threads = 5
+const threads = 2
 
 // MakeThreads has Go make its threads now, before there is a child, for a PID 1 in a group with a pids.max. Go keeps them, and makes another when it wants one more: whoever
-// has used up the limit by then, a fork bomb, would crash us, and so end the container that it is there to save. They take 200 kB.
+// has used up the limit by then, a fork bomb, would crash us, and so end the container that it is there to save. Each takes some 20 kB.
 func MakeThreads() {
 	var there, ready sync.WaitGroup
 	there.Add(threads)

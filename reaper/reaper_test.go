@@ -52,7 +52,7 @@ func mountAndExec(args []string) int {
 		stdruntime.LockOSThread() // whose mask it is
 		p := &linux.Program{}
 		if args[1] == initRole {
-			p.BlockSignals(JobControl())
+			p.BlockSignals(Signals())
 		}
 		p.Execve(args[0], args[1:], os.Environ())
 		err = p.Run()
@@ -62,19 +62,24 @@ func mountAndExec(args []string) int {
 }
 
 func asInit(args []string) int {
-	r := Listen()
+	stdruntime.LockOSThread()
 	p := &linux.Program{}
 	p.BlockSignals(0)
 	p.Execve(args[0], args[1:], os.Environ())
+	err := Listen()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 125
+	}
 	child, err := linux.Fork(0, p)
 	if err == nil {
-		err = child.Started()
+		err = errors.Join(child.Started(), IgnoreFaults())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 127
 	}
-	return r.Run(child.PID)
+	return Reaper{}.Run(child.PID)
 }
 
 // orphans has a shell leave as many orphans as asked for, waits until all have ended, and counts those who stayed as zombies.

@@ -29,12 +29,16 @@ func (p *Program) BlockSignals(set SignalSet) {
 	p.add(fmt.Sprintf("rt_sigprocmask(SIG_SETMASK, %s)", name), unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, pin(p, &set), 0, 8)
 }
 
-// WaitSignal takes the next signal of the set, all of which must be blocked in every thread.
-func WaitSignal(set SignalSet) syscall.Signal {
+// WaitSignal takes the next signal of the set: see TakeSignals.
+func WaitSignal(set SignalSet) (syscall.Signal, error) {
 	for {
 		number, _, errno := syscall.Syscall6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&set)), 0, 0, 8, 0, 0)
-		if errno == 0 {
-			return syscall.Signal(number)
+		switch errno {
+		case 0:
+			return syscall.Signal(number), nil
+		case syscall.EINTR, syscall.EAGAIN:
+		default: // a seccomp profile forbids it
+			return 0, fmt.Errorf("rt_sigtimedwait: %w", errno)
 		}
 	}
 }

@@ -126,10 +126,12 @@ func (s *sandbox) run() (name string, err error) {
 		s.tellPayload(payload, nil)
 		return s.blame(payload, payload.program.Run()) // returns only where execve failed
 	}
-	var signals *reaper.Reaper
+	if err := reaper.Listen(); err != nil {
+		return "exec", err
+	}
+	init := reaper.Reaper{LeaveOrphans: s.without(Reaping)}
 	if s.plan.sharesPIDs() { // the supervisor's death is to be heard: see endRest
-		signals = reaper.Listen()
-		signals.KillOn(orphaned)
+		init.Deadly = orphaned
 		if err := linux.SetParentDeathSignal(orphaned); err != nil {
 			return "exec", err
 		}
@@ -147,14 +149,11 @@ func (s *sandbox) run() (name string, err error) {
 	if err != nil {
 		return "exec", err
 	}
+	if err := reaper.IgnoreFaults(); err != nil {
+		return "exec", err
+	}
 	if err := s.passGate(); err != nil {
 		return "exec", fmt.Errorf("limit PID 1: %w", err)
-	}
-	if signals == nil {
-		signals = reaper.Listen() // nobody is told yet that there is anybody to signal
-	}
-	if s.without(Reaping) {
-		signals.LeaveOrphans()
 	}
 	err = child.Started()
 	s.tellPayload(payload, err)
@@ -165,7 +164,7 @@ func (s *sandbox) run() (name string, err error) {
 	if err := s.settle(); err != nil {
 		return "exec", err
 	}
-	status := signals.Run(child.PID)
+	status := init.Run(child.PID)
 	if len(rest) > 0 {
 		endRest(rest)
 	}
@@ -193,7 +192,9 @@ func (s *sandbox) pause() error {
 	if err := s.settle(); err != nil {
 		return err
 	}
-	reaper.Pause()
+	if err := reaper.Pause(); err != nil {
+		return err
+	}
 	os.Exit(0)
 	return nil
 }

@@ -142,7 +142,7 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	}
 	prog.CloseFrom(len(files)) // what our caller left open is not for PID 1 either
 	prog.DefaultSignals()
-	prog.BlockSignals(reaper.JobControl())
+	prog.BlockSignals(reaper.Signals())
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
 	argv := []string{"minipod", Role, o.Name}
 	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open
