@@ -20,14 +20,7 @@ import (
 // Signals are those that somebody may send to PID 1 and mean the command, and SIGCHLD. Who executes us must have blocked them (see the
 // package stage): none is lost that comes early, and of SIGTSTP and SIGCONT the kernel keeps the later one (man 7 signal).
 func Signals() linux.SignalSet {
-	usual, realTime := linux.Forwardable()
-	set := linux.Signals(syscall.SIGCHLD, syscall.SIGPIPE)
-	for _, s := range append(usual, realTime...) {
-		if number, ok := s.(syscall.Signal); ok {
-			set |= linux.Signals(number)
-		}
-	}
-	return set
+	return linux.ForwardableSet() | linux.Signals(syscall.SIGCHLD, syscall.SIGPIPE)
 }
 
 // A Reaper is PID 1 over a command.

@@ -432,22 +432,32 @@ func (e *CallError) Unwrap() error { return e.Err }
 // Forwardable returns the signals that somebody may send to a supervisor and mean the program. Left out is what the kernel
 // raises for our own faults and children, Go's preemption (SIGURG), and SIGPIPE, which ends us as it ends any filter.
 //
-// Go takes 20 µs to take over each one. So they are listed rather than subtracted from all, and the real-time ones,
+// Go takes 20 µs to take over each one. So the real-time ones,
 // which hardly anybody sends, come in a list of their own, for when the program runs.
 func Forwardable() (usual, realTime []os.Signal) {
-	for _, s := range [...]syscall.Signal{
-		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGTERM,
-		syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH, syscall.SIGIO, syscall.SIGPWR, syscall.SIGXCPU, syscall.SIGXFSZ,
-		syscall.SIGVTALRM, syscall.SIGABRT,
-	} {
-		usual = append(usual, s)
-	}
-	const first, last = 35, 64 // 32 to 34 are those of C libraries, which Go does not take over
-	for s := syscall.Signal(first); s <= last; s++ {
-		realTime = append(realTime, s)
+	for number := syscall.Signal(1); number <= lastSignal; number++ {
+		switch set := Signals(number); {
+		case set&usualSignals != 0:
+			usual = append(usual, number)
+		case set&realTimeSignals != 0:
+			realTime = append(realTime, number)
+		}
 	}
 	return usual, realTime
 }
+
+// ForwardableSet returns both.
+func ForwardableSet() SignalSet { return usualSignals | realTimeSignals }
+
+const (
+	firstRealTime, lastSignal = 35, 64 // 32 to 34 are those of C libraries, which Go does not take over
+
+	realTimeSignals SignalSet = 1<<(lastSignal-1) | (1<<(lastSignal-1) - 1<<(firstRealTime-1))
+
+	usualSignals SignalSet = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGQUIT-1) | 1<<(unix.SIGABRT-1) | 1<<(unix.SIGUSR1-1) |
+		1<<(unix.SIGUSR2-1) | 1<<(unix.SIGALRM-1) | 1<<(unix.SIGTERM-1) | 1<<(unix.SIGCONT-1) | 1<<(unix.SIGTSTP-1) | 1<<(unix.SIGWINCH-1) |
+		1<<(unix.SIGIO-1) | 1<<(unix.SIGPWR-1) | 1<<(unix.SIGXCPU-1) | 1<<(unix.SIGXFSZ-1) | 1<<(unix.SIGVTALRM-1)
+)
 
 // Flags of clone(2) that callers name. A child that is born in a group makes its cgroup namespace itself (see ForkInto).
 const (

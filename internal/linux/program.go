@@ -33,6 +33,9 @@ type Program struct {
 	filtered bool // it has a seccomp filter
 }
 
+// NewProgram returns a program with room for as many calls.
+func NewProgram(calls int) *Program { return &Program{calls: make([]Call, 0, calls)} }
+
 // Calls returns the program as it would be narrated.
 func (p *Program) Calls() []string {
 	names := make([]string, len(p.calls))

@@ -22,7 +22,7 @@ type Codec struct {
 
 // Encode returns the record of what fields visits.
 func Encode(fields func(*Codec)) []byte {
-	c := &Codec{data: make([]byte, 0, 4096)}
+	c := &Codec{data: make([]byte, 0, 512)}
 	fields(c)
 	return c.data
 }
@@ -46,13 +46,15 @@ func (c *Codec) String(s *string) {
 	*s = string(c.take())
 }
 
-// Bytes visits a slice of bytes. An empty one is read as nil.
+// Bytes visits a slice of bytes. An empty one is read as nil; what is read is a part of the record.
 func (c *Codec) Bytes(b *[]byte) {
 	if !c.reading {
 		c.data = append(binary.AppendUvarint(c.data, uint64(len(*b))), *b...)
 		return
 	}
-	*b = append([]byte(nil), c.take()...)
+	if *b = c.take(); len(*b) == 0 {
+		*b = nil
+	}
 }
 
 // Bool visits a truth.

@@ -162,7 +162,7 @@ func TestEnvironmentOfAHugeImage(t *testing.T) {
 		}
 		return best
 	}
-	if short, long := merge(list[:len(list)/times]), merge(list); long > 8*times*short { // the map grows out of the processor's caches
+	if short, long := merge(list[:len(list)/times]), merge(list); long > 20*times*short { // the map grows out of the processor's caches, which others want, too
 		t.Errorf("%v, and %v for %d times as many", short, long, times)
 	}
 }

@@ -46,8 +46,11 @@ var payloadSteps = []struct {
 	{"exec", (*sandbox).addExec, whyExec},
 }
 
+// usualCalls are about as many as a payload's program has.
+const usualCalls = 48
+
 func (s *sandbox) payload() (*payload, error) {
-	p := &payload{program: &linux.Program{}}
+	p := &payload{program: linux.NewProgram(usualCalls)}
 	s.addPayload(p)
 	return p, nil
 }

@@ -89,8 +89,12 @@ func (s *sandbox) build() (name string, err error) {
 func (s *sandbox) readPlan() error {
 	f := os.NewFile(uintptr(s.await("plan")), "plan")
 	defer f.Close()
-	data, err := io.ReadAll(f)
+	info, err := f.Stat()
 	if err != nil {
+		return fmt.Errorf("read the plan: %w", err)
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
 		return fmt.Errorf("read the plan: %w", err)
 	}
 	s.plan = &Plan{}

@@ -178,7 +178,7 @@ func eachEntry(open opener, name string, fields int, visit func([]string) bool) 
 	if err != nil {
 		return hint.Wrap(err, adviceEntries)
 	}
-	lines := bufio.NewReaderSize(io.LimitReader(f, 4<<20), 4096)
+	lines := bufio.NewReaderSize(io.LimitReader(f, 4<<20), 1024)
 	for {
 		line, err := lines.ReadString('\n')
 		if entry := strings.Split(strings.TrimSpace(line), ":"); len(entry) >= fields && !visit(entry) {
