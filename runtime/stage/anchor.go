@@ -64,7 +64,7 @@ func forkAnchor(control *os.File) (pid int, err error) {
 	p.DefaultSignals()
 	p.Chdir("/")
 	p.CloneOrphan(linux.NewUser | linux.NewNet)
-	p.Execve("/proc/self/exe", []string{"minipod", AnchorRole}, []string{"GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"})
+	p.Execve("/proc/self/exe", []string{"minipod", AnchorRole}, Environment())
 	child, err := linux.Fork(0, p)
 	if err != nil {
 		return 0, err

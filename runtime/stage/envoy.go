@@ -166,7 +166,7 @@ func (e *Entry) envoy(control *os.File) (_ *linux.Program, cleanup func(), err e
 		var self int
 		if self, err = protectedSelf(e.Sealed || h.pids != nil); err == nil {
 			high = append(high, self)
-			prog.ExecveFD(self, "minipod, read-only", []string{"minipod", EnvoyRole}, []string{"GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"})
+			prog.ExecveFD(self, "minipod, read-only", []string{"minipod", EnvoyRole}, Environment())
 		}
 	}
 	if err != nil {

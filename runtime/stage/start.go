@@ -145,9 +145,8 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 	prog.BlockSignals(reaper.Signals())
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
 	argv := []string{"minipod", Role, o.Name}
-	env := []string{"GOMAXPROCS=1", "GOTRACEBACK=none", "GODEBUG=containermaxprocs=0"} // or Go keeps files of the host's cgroup open
 	if self, ok := selfPath(); ok && !o.Sealed {
-		prog.ExecveReadOnly(self, argv, env)
+		prog.ExecveReadOnly(self, argv, Environment())
 		return prog, cleanup, nil
 	}
 	sealed, err := sealedSelf()
@@ -156,8 +155,18 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 		return nil, nil, err
 	}
 	high = append(high, sealed)
-	prog.ExecveFD(sealed, "minipod, sealed", argv, env)
+	prog.ExecveFD(sealed, "minipod, sealed", argv, Environment())
 	return prog, cleanup, nil
+}
+
+// Environment is what a role of ours that is small, and waits, is executed with. It has nothing of the user's.
+func Environment() []string {
+	return []string{
+		"GOMAXPROCS=1", "GOTRACEBACK=none",
+		"GODEBUG=containermaxprocs=0," + // or Go keeps files of the host's cgroup open
+			"profstackdepth=0," + // no room in each thread for the stacks of a profile
+			"cpu.sse42=off", // or a package of the CLI makes tables for a checksum that no sandbox wants: a tenth of its start
+	}
 }
 
 // selfPath returns the path of our binary, if it still is our binary. /proc/self/exe itself does not do: it leads to a mount of

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"codeberg.org/minipod/minipod/runtime/stage"
 )
 
 func main() {
@@ -58,7 +60,7 @@ func start(path string, argv ...string) (time.Duration, error) {
 	if err := syscall.Close(pair[0]); err != nil {
 		return 0, err
 	}
-	cmd := &exec.Cmd{Path: path, Args: argv, Env: []string{"GOMAXPROCS=1"}, ExtraFiles: []*os.File{control}}
+	cmd := &exec.Cmd{Path: path, Args: argv, Env: stage.Environment(), ExtraFiles: []*os.File{control}}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return 0, err
