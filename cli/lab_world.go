@@ -43,8 +43,16 @@ func (w world) Container(name string) (labs.Container, error) {
 	}
 	return labs.Container{
 		ID: record.ID, Status: record.Status, Sandbox: labs.Process{PID: record.PID, Birth: record.Birth},
-		Supervisor: labs.Process{PID: record.Supervisor, Birth: record.SupervisorBirth},
+		Supervisor: labs.Process{PID: record.Supervisor, Birth: record.SupervisorBirth}, Published: publishedOf(record),
 	}, err
+}
+
+func publishedOf(r runtime.Record) map[int]int {
+	ports := map[int]int{}
+	for _, p := range portsOf(r) {
+		ports[int(p.ContainerPort)] = int(p.HostPort)
+	}
+	return ports
 }
 
 // running are the names of the containers that run here, but for those of pods.
@@ -123,6 +131,20 @@ func (w world) HostName(p labs.Process) (string, error) {
 		defer files[i].Close()
 	}
 	return stage.HostName(files[0], files[1])
+}
+
+// Queues enters p's user and ipc namespace, in a child of its own, and reads there.
+func (w world) Queues(p labs.Process) (string, error) {
+	var files [2]*os.File
+	for i, kind := range [...]string{"user", "ipc"} {
+		file, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", p.PID, kind))
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		files[i] = file
+	}
+	return stage.Queues(files[0], files[1])
 }
 
 // OwnerOf asks the namespace itself.
@@ -375,11 +397,16 @@ func (k *course) end(lab *labs.Lab, record *labs.LabRecord) error {
 	if err := k.removeTree(root); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		complaints = append(complaints, err)
 	}
+	outside, err := labs.RemoveAnswers(lab, record, os.Getuid())
+	if err != nil {
+		complaints = append(complaints, err)
+	}
 	var left []string
 	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) { // a group goes a moment after its last process, when systemd has noticed
 		if left, err = labs.Remains(machine, root, self, groups); err != nil {
 			return err
 		}
+		left = append(left, outside...)
 		if len(left) == 0 {
 			return nil
 		}
