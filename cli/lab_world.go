@@ -19,6 +19,7 @@ import (
 	"codeberg.org/minipod/minipod/doctor"
 	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/labs"
 	"codeberg.org/minipod/minipod/runtime"
@@ -154,7 +155,10 @@ func (w world) OwnerOf(p labs.Process, kind string) (inode uint64, err error) {
 }
 
 // A machine is what doctor found out about it.
-type machine struct{ results []doctor.Result }
+type machine struct {
+	results  []doctor.Result
+	language lang.Lang
+}
 
 // lacks are those of the requirements that this machine does not meet. Doctor takes a moment, so it is asked only where there are any.
 func (k *course) lacks(ctx context.Context, requirements []string) []doctor.Result {
@@ -172,10 +176,11 @@ func (k *course) machine(ctx context.Context) machine {
 	}
 	env, err := doctor.Host(k.dirs, settings, k.probeStorage)
 	if err != nil {
-		return machine{[]doctor.Result{{Name: "userns", Status: doctor.Fail, Title: err.Error()}}}
+		return machine{[]doctor.Result{{Name: "userns", Status: doctor.Fail, Title: err.Error()}}, k.language}
 	}
+	env.Language = k.language
 	env.Ping = func(context.Context, string, bool) error { return nil }
-	return machine{doctor.Run(ctx, env)}
+	return machine{doctor.Run(ctx, env), k.language}
 }
 
 // lacks are those of the requirements that this machine does not meet, with what would change that.
@@ -184,7 +189,7 @@ func (m machine) lacks(requirements []string) []doctor.Result {
 	for _, r := range requirements {
 		if program, ok := strings.CutPrefix(r, "command:"); ok {
 			if _, err := exec.LookPath(program); err != nil {
-				lacks = append(lacks, doctor.Result{Name: r, Title: program, Status: doctor.Fail, Evidence: []string{err.Error()}, Fix: []string{"# install " + program}})
+				lacks = append(lacks, doctor.Result{Name: r, Title: program, Status: doctor.Fail, Evidence: []string{err.Error()}, Fix: []string{m.language.Say("# install %s", program)}})
 			}
 			continue
 		}

@@ -2,9 +2,11 @@ package run
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/state"
@@ -36,7 +38,19 @@ func init() { //nolint:gochecknoinits // see above
 		return
 	}
 	if err != nil && !errors.Is(err, ErrSaid) {
-		hint.Print(os.Stderr, state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound)))
+		complain(state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound)))
 	}
 	os.Exit(status)
+}
+
+// complain is hint.Print, in the person's language where both halves can be said in it: then it is about what was typed.
+func complain(err error) {
+	language := lang.Find(os.Getenv)
+	problem, ok := language.Translate(err.Error())
+	advice, ok2 := language.Translate(hint.Of(err))
+	if !ok || !ok2 {
+		hint.Print(os.Stderr, err)
+		return
+	}
+	fmt.Fprintf(os.Stderr, "minipod: %s\n%s\n", problem, language.Say("hint: %s", advice))
 }
