@@ -14,6 +14,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/cli/run"
 	"codeberg.org/minipod/minipod/image/registry"
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/lang"
@@ -99,7 +100,7 @@ func (a *app) report(err error) int {
 	case errors.As(err, &translated) && translated.language != lang.English:
 		fmt.Fprintf(a.err, "minipod: %s\n%s\n", err, translated.language.Say("hint: %s", hint.Of(err)))
 	default:
-		hint.Print(a.err, a.placed(err))
+		run.Complain(a.err, a.placed(err))
 	}
 	return hint.ExitStatus(err, exitFailure)
 }

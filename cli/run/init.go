@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"codeberg.org/minipod/minipod/internal/hint"
@@ -38,19 +39,19 @@ func init() { //nolint:gochecknoinits // see above
 		return
 	}
 	if err != nil && !errors.Is(err, ErrSaid) {
-		complain(state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound)))
+		Complain(os.Stderr, state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound)))
 	}
 	os.Exit(status)
 }
 
-// complain is hint.Print, in the person's language where both halves can be said in it: then it is about what was typed.
-func complain(err error) {
+// Complain is hint.Print, in the person's language where both halves can be said in it: then it is about what was typed.
+func Complain(w io.Writer, err error) {
 	language := lang.Find(os.Getenv)
 	problem, ok := language.Translate(err.Error())
 	advice, ok2 := language.Translate(hint.Of(err))
 	if !ok || !ok2 {
-		hint.Print(os.Stderr, err)
+		hint.Print(w, err)
 		return
 	}
-	fmt.Fprintf(os.Stderr, "minipod: %s\n%s\n", problem, language.Say("hint: %s", advice))
+	fmt.Fprintf(w, "minipod: %s\n%s\n", problem, language.Say("hint: %s", advice))
 }
