@@ -190,7 +190,7 @@ func (s Style) Wrap(head, text string) []string {
 	}
 	lines, line, used := []string{}, head, uniseg.StringWidth(head)
 	begin := used
-	for _, word := range pieces(text) {
+	for _, word := range pieces(text, min(longestWhole, width*2/3)) {
 		visible := strings.TrimRight(word, " ")
 		if w := uniseg.StringWidth(visible); used+w > width && used > begin {
 			lines = append(lines, strings.TrimRight(line, " "))
@@ -210,20 +210,20 @@ const (
 // longestWhole is how long code in a line may be that no line end comes into: it is there to be typed.
 const longestWhole = 40
 
-// pieces cuts text where a line may end. Blanks stay with what stands before them.
-func pieces(text string) []string {
+// pieces cuts text where a line may end: not in code that is no wider than whole. Blanks stay with what stands before them.
+func pieces(text string, whole int) []string {
 	var list []string
 	piece := ""
 	var before rune
-	inCode, whole := false, false
+	inCode, kept := false, false
 	for i, r := range text {
 		if r == '`' {
 			inCode = !inCode
 			code, _, closed := strings.Cut(text[i+1:], "`")
-			whole = inCode && closed && uniseg.StringWidth(code) <= longestWhole
+			kept = inCode && closed && uniseg.StringWidth(code) <= whole
 		}
 		begins := inCode && r == '`'
-		breaks := before == ' ' && r != ' ' && (begins || !whole) ||
+		breaks := before == ' ' && r != ' ' && (begins || !kept) ||
 			!inCode && piece != "" && (isWide(before) || isWide(r)) && before != '`' && r != '`' && before != '*' && r != '*' ||
 			before == '`' && !inCode && isWide(r)
 		if breaks && (strings.ContainsRune(closing, r) || strings.ContainsRune(opening, before)) {

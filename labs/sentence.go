@@ -120,7 +120,7 @@ func (j *Judge) sentence(c Check) string {
 	case "proc.status":
 		return j.say("%s in the status of %s is %s", one("field"), of, j.compared(a))
 	case "proc.idmap":
-		return j.say("id %s in %s is outside %s", one("inside"), of, j.meant(one("outside")))
+		return j.say("id %s in %s is %s outside", one("inside"), of, j.meant(one("outside")))
 	case "proc.parent":
 		return j.say("the parent of %s is %s", of, j.who(one("is")))
 	case "proc.zombies":

@@ -19,6 +19,7 @@ func Translate(language lang.Lang, format string) string {
 }
 
 var chinese = map[string]string{
+	"When you have done that: minipod lab check. In a second terminal minipod lab watch does it for you, all along. Stuck: minipod lab hint": "做完以后：minipod lab check。也可以在第二个终端里开着 minipod lab watch，它会一直替你看着。卡住了：minipod lab hint",
 	"%d steps":                        "共 %d 步",
 	"%d of %d steps":                  "已完成 %d/%d 步",
 	", started":                       "，进行中",
@@ -43,7 +44,7 @@ var chinese = map[string]string{
 	"There is no Pod `%s` with a container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?": "本实验的环境里没有带容器 `%[2]s` 的 Pod `%[1]s`。请先输入正文里的命令。你敲命令的那个终端里 export 过 `MINIPOD_ROOT` 吗？",
 	"The container `%s` is there, and does not run. `minipod logs %s` may tell why; then `minipod rm -f %s`, and start it again with the command of the text.":         "容器 `%s` 存在，但没有在运行。`minipod logs %s` 也许能说明原因；然后执行 `minipod rm -f %s`，再用正文里的命令重新启动。",
 	"There is no running container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?":         "本实验的环境里没有正在运行的容器 `%s`。请先输入正文里的命令。你敲命令的那个终端里 export 过 `MINIPOD_ROOT` 吗？",
-	"Running here: %s.":                     "这里正在运行的有：%s。",
+	"There is no running container `%s` in this lab's world; running here: %s. Type the commands of the text for it first.":                                            "本实验的环境里没有正在运行的容器 `%s`；这里正在运行的有：%s。请先输入正文里和它有关的命令。",
 	"hint: %s":                              "提示：%s",
 	"there is no lab %q":                    "没有实验 %q",
 	"see which there are: minipod lab list": "看看有哪些：minipod lab list",

@@ -27,7 +27,7 @@ var judged = map[string]string{
 	"%s has a PID in another pid namespace, too":    "%s 在另一个 pid 命名空间里还有一个 PID",
 	"%s runs the command %s":                        "%s 运行的命令是 %s",
 	"%s in the status of %s is %s":                  "%[2]s 的 status 里，%[1]s 是 %[3]s",
-	"id %s in %s is outside %s":                     "%[2]s 里的 ID %[1]s，在外面是 %[3]s",
+	"id %s in %s is %s outside":                     "%[2]s 里的 ID %[1]s，在外面是 %[3]s",
 	"the parent of %s is %s":                        "%s 的父进程是 %s",
 	"there is no zombie below %s":                   "%s 下面没有僵尸",
 	"zombies below %s: %s":                          "%s 下面的僵尸：%s",
