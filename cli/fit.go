@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -35,7 +36,7 @@ func (l listing[Row]) fit(w io.Writer, width int) error {
 		}
 		table = append(table, strings.Split(strings.TrimSuffix(line.String(), "\n"), "\t"))
 	}
-	fitted := fitTable(table, width)
+	fitted := fitTable(table, width, l.whole)
 	tabs := tabwriter.NewWriter(w, 0, 8, tableGap, ' ', 0)
 	for _, cells := range fitted {
 		if _, err := io.WriteString(tabs, strings.Join(cells, "\t")+"\n"); err != nil {
@@ -47,11 +48,12 @@ func (l listing[Row]) fit(w io.Writer, width int) error {
 
 const (
 	tableGap = 3  // blanks between two columns
-	shortest = 12 // what a column is never cut below: an id, and enough of a name
+	shortest = 10 // what a column is never cut below: enough of a name
 )
 
-// fitTable cuts what is widest until the table is no wider than width, or nothing is left to cut; an ellipsis shows where.
-func fitTable(table [][]string, width int) [][]string {
+// fitTable cuts what is widest, but for the columns that are to stay whole, until the table is no wider than width, or nothing is left to cut; an
+// ellipsis shows where.
+func fitTable(table [][]string, width int, whole []string) [][]string {
 	widths := make([]int, len(table[0]))
 	for _, cells := range table {
 		for i, cell := range cells {
@@ -59,13 +61,13 @@ func fitTable(table [][]string, width int) [][]string {
 		}
 	}
 	for excess := sum(widths) + tableGap*(len(widths)-1) - width; excess > 0; excess-- {
-		widest := 0
-		for i := range widths {
-			if widths[i] > widths[widest] {
+		widest := -1
+		for i, title := range table[0] {
+			if widths[i] > shortest && !slices.Contains(whole, title) && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}
-		if widths[widest] <= shortest {
+		if widest < 0 {
 			break
 		}
 		widths[widest]--

@@ -26,6 +26,7 @@ type listing[Row any] struct {
 	records any                // what a program reads: -o json and -o yaml
 	name    func(r Row) string // the one word of -q
 	fits    bool               // on a terminal the table is cut to its width, where the flags ask for no other form
+	whole   []string           // the titles of columns that are not cut then
 }
 
 // outputFlags are the flags of every verb that lists something.

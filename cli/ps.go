@@ -88,6 +88,7 @@ func (a *app) ps(c *urfave.Context) error {
 		wide:  `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.PID}}\t{{.Labels}}`,
 		name:  func(r containerRow) string { return r.ID },
 		fits:  !c.Bool("no-trunc"),
+		whole: []string{"CONTAINER ID", "CREATED", "STATUS"}, // what one looks for
 	}
 	for _, r := range records {
 		l.rows = append(l.rows, rowOf(r, c.Bool("no-trunc")))

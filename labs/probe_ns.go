@@ -150,7 +150,7 @@ func nsKept(j *Judge, a Args) Verdict {
 		if err != nil {
 			return *unreadable(err)
 		}
-		v.cite(n.ino == before.Namespaces[kind], Evidence{p.file("ns/" + kind), n.text(kind), j.say("%s, as PID %d had it", namespace{ino: before.Namespaces[kind]}.text(kind), before.PID)})
+		v.cite(n.ino == before.Namespaces[kind], Evidence{p.file("ns/" + kind), j.say("%s; before, PID %d had %s", n.text(kind), before.PID, namespace{ino: before.Namespaces[kind]}.text(kind)), "equal"})
 	}
 	return v
 }
@@ -172,9 +172,9 @@ func ipcQueues(j *Judge, a Args) Verdict {
 		}
 	}
 	ok, want := j.compare(a, strconv.Itoa(len(ids)))
-	got := j.say("%d queues", len(ids))
+	got := j.say("queues: %d", len(ids))
 	if len(ids) > 0 {
-		got = j.say("%d queues: msqid %s", len(ids), strings.Join(ids, " "))
+		got = j.say("queues: %d (msqid %s)", len(ids), strings.Join(ids, " "))
 	}
 	return verdict(ok, Evidence{j.say("/proc/sysvipc/msg in the ipc namespace of %s", j.who(a.one("of"))), got, want})
 }

@@ -61,7 +61,8 @@ func procRenewed(j *Judge, a Args) Verdict {
 	if refused != nil {
 		return *refused
 	}
-	return verdict(p != before.Process, Evidence{a.one("of"), j.tell(p), j.say("another than %s", j.tell(before.Process))})
+	// Before is a part of what was read: also who passes is to see both.
+	return verdict(p != before.Process, Evidence{a.one("of"), j.say("%s; before: %s", j.tell(p), j.tell(before.Process)), j.say("another than before")})
 }
 
 func procKept(j *Judge, a Args) Verdict {
