@@ -183,3 +183,28 @@ func TestTree(t *testing.T) {
 		t.Errorf("of db alone:\n%s", got)
 	}
 }
+
+// TestDrawnInChinese: wide characters or not, the right side of each frame stands in one column, and the columns of a tree keep theirs.
+func TestDrawnInChinese(t *testing.T) {
+	s := readWeb(t)
+	drawn := Boxes(s, lang.Chinese, 74)
+	for line := range strings.Lines(drawn) {
+		if Width(strings.TrimSuffix(line, "\n")) != 74 {
+			t.Error(line)
+		}
+	}
+	for _, want := range []string{"┌─ 宿主机：用户命名空间 ", "┌─ 容器 ", "自己的："} {
+		if !strings.Contains(drawn, want) {
+			t.Errorf("no %q in\n%s", want, drawn)
+		}
+	}
+	lines := strings.Split(Tree(s, lang.Chinese, "ann", 0), "\n")
+	column := Width(lines[0][:strings.Index(lines[0], "角色")])
+	for _, role := range []string{"用户", "1 号进程", "命令"} {
+		for _, line := range lines {
+			if i := strings.Index(line, role); i >= 0 && Width(line[:i]) != column {
+				t.Errorf("%q has its role in another column than %d", line, column)
+			}
+		}
+	}
+}
