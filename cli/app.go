@@ -14,8 +14,10 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/cli/run"
 	"codeberg.org/minipod/minipod/image/registry"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/state"
 )
@@ -91,10 +93,14 @@ func (a *app) report(err error) int {
 		return int(status)
 	}
 	var spoken *spokenError
-	if errors.As(err, &spoken) {
+	var translated *translatedError
+	switch {
+	case errors.As(err, &spoken):
 		spoken.print(a.err)
-	} else {
-		hint.Print(a.err, a.placed(err))
+	case errors.As(err, &translated) && translated.language != lang.English:
+		fmt.Fprintf(a.err, "minipod: %s\n%s\n", err, translated.language.Say("hint: %s", hint.Of(err)))
+	default:
+		run.Complain(a.err, a.placed(err))
 	}
 	return hint.ExitStatus(err, exitFailure)
 }
@@ -236,23 +242,36 @@ func checkArgs(c *urfave.Context, minimum, maximum int) error {
 	if n >= minimum && (maximum < 0 || n <= maximum) {
 		return nil
 	}
-	want := fmt.Sprintf("between %d and %d arguments", minimum, maximum)
-	switch {
-	case minimum == maximum && maximum == 0:
-		want = "no arguments"
-	case minimum == maximum:
-		want = fmt.Sprintf("exactly %d %s", minimum, plural(minimum, "argument"))
-	case maximum < 0:
-		want = fmt.Sprintf("at least %d %s", minimum, plural(minimum, "argument"))
-	case minimum == 0:
-		want = fmt.Sprintf("at most %d %s", maximum, plural(maximum, "argument"))
+	language := language()
+	if asked, err := lang.Parse(c.String("lang")); err == nil { // of the labs
+		language = asked
 	}
-	return usageError(c, fmt.Sprintf("%q requires %s, got %d", c.Command.HelpName, want, n))
+	arguments := func(n int) string {
+		if n == 1 {
+			return language.Say("argument")
+		}
+		return language.Say("arguments")
+	}
+	want := language.Say("between %d and %d %s", minimum, maximum, arguments(maximum))
+	switch {
+	case minimum == maximum:
+		want = language.Say("exactly %d %s", minimum, arguments(minimum))
+	case maximum < 0:
+		want = language.Say("at least %d %s", minimum, arguments(minimum))
+	case minimum == 0:
+		want = language.Say("at most %d %s", maximum, arguments(maximum))
+	}
+	err := errors.New(language.Say("%q requires %s, got %d", c.Command.HelpName, want, n))
+	if maximum == 0 {
+		err = errors.New(language.Say("%q requires no arguments, got %d", c.Command.HelpName, n))
+	}
+	return badUsage(&translatedError{err, language}, language.Say("run `%s --help`", c.Command.HelpName))
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return noun
-	}
-	return noun + "s"
+// A translatedError is in that language, and so is its hint.
+type translatedError struct {
+	error
+	language lang.Lang
 }
+
+func (e *translatedError) Unwrap() error { return e.error }

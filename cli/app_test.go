@@ -143,3 +143,19 @@ func TestComplete(t *testing.T) {
 		}
 	}
 }
+
+// TestTypedInChinese: what a person is told who typed too few arguments, in the language of the environment.
+func TestTypedInChinese(t *testing.T) {
+	home(t)
+	t.Setenv("MINIPOD_LANG", "zh")
+	for line, want := range map[string]string{
+		"rm":                  "minipod: \"minipod rm\" 需要至少 1 个参数，得到 0 个\n提示：运行 `minipod rm --help`\n",
+		"ps extra":            "minipod: \"minipod ps\" 不接受参数，得到 1 个\n提示：运行 `minipod ps --help`\n",
+		"tag one":             "minipod: \"minipod tag\" 需要恰好 2 个参数，得到 1 个\n提示：运行 `minipod tag --help`\n",
+		"lab start --lang en": "minipod: \"minipod lab start\" requires exactly 1 argument, got 0\nhint: run `minipod lab start --help`\n",
+	} {
+		if _, err, status := typed(t, strings.Fields(line)...); err != want || status != 125 {
+			t.Errorf("%s: status %d\n%s", line, status, err)
+		}
+	}
+}

@@ -48,15 +48,15 @@ func (a *app) cgroups(c *urfave.Context) error {
 	if c.Bool("no-trunc") {
 		width = 0
 	}
-	if _, err := fmt.Fprint(a.out, view.CgroupTree(h, s, width)); err != nil {
+	if _, err := fmt.Fprint(a.out, view.CgroupTree(h, s, language(), width)); err != nil {
 		return err
 	}
 	pid := examplePID(s, ids)
-	hand := "cat /proc/" + pid + "/cgroup"
+	hand := []string{"cat /proc/" + pid + "/cgroup"}
 	if group := groupOf(h, s); group != "" {
-		hand += "   or: cat " + filepath.Join(cgroupRoot, group) + "/memory.max   or: systemd-cgls"
+		hand = append(hand, "cat "+filepath.Join(cgroupRoot, group)+"/memory.max", "systemd-cgls")
 	}
-	a.byHand(hand)
+	a.byHand(hand...)
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -16,6 +15,7 @@ import (
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime/idmap"
 	"codeberg.org/minipod/minipod/state"
+	"codeberg.org/minipod/minipod/view"
 )
 
 func (a *app) doctorVerb() *urfave.Command {
@@ -35,6 +35,9 @@ func (a *app) doctorVerb() *urfave.Command {
 			env, err := doctor.Host(a.dirs, settings, a.probeStorage)
 			if err != nil {
 				return err
+			}
+			if c.String("output") == "" && c.String("format") == "" {
+				env.Language = language()
 			}
 			return a.examine(c.Context, c, env)
 		},
@@ -77,11 +80,14 @@ func (a *app) examine(ctx context.Context, c *urfave.Context, env doctor.Env) er
 // printResults prints the verdicts as a table, and under each that is not good why it matters and what to type.
 func (a *app) printResults(results []doctor.Result, verbose bool) {
 	marks := map[doctor.Status]string{doctor.OK: "ok", doctor.Warn: "WARN", doctor.Fail: "FAIL", doctor.Skip: "-"}
-	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	widest := 0
 	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", marks[r.Status], r.Title, strings.Join(r.Evidence[:min(1, len(r.Evidence))], ""))
+		widest = max(widest, view.Width(r.Title))
 	}
-	w.Flush()
+	for _, r := range results {
+		line := fmt.Sprintf("%-4s  %s%s  %s", marks[r.Status], r.Title, strings.Repeat(" ", widest-view.Width(r.Title)), strings.Join(r.Evidence[:min(1, len(r.Evidence))], ""))
+		fmt.Fprintln(a.out, strings.TrimRight(line, " "))
+	}
 	for _, r := range results {
 		bad := r.Status == doctor.Warn || r.Status == doctor.Fail
 		if !bad && !verbose {
@@ -92,10 +98,10 @@ func (a *app) printResults(results []doctor.Result, verbose bool) {
 			fmt.Fprintln(a.out, "   ", evidence)
 		}
 		if bad && r.Why != "" {
-			fmt.Fprintln(a.out, "  so:", r.Why)
+			fmt.Fprintln(a.out, "  "+language().Say("so: %s", r.Why))
 		}
 		if bad && len(r.Fix) > 0 {
-			fmt.Fprintf(a.out, "  fix:\n    %s\n", strings.Join(r.Fix, "\n    "))
+			fmt.Fprintf(a.out, "  %s\n    %s\n", language().Say("fix:"), strings.Join(r.Fix, "\n    "))
 		}
 	}
 }

@@ -186,7 +186,11 @@ func (k *course) list(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	machine := k.machine(c.Context)
+	reader := *k
+	if c.String("output") != "" { // a program
+		reader.language = lang.English
+	}
+	machine := reader.machine(c.Context)
 	var rows []labRow
 	for _, l := range all {
 		row := labRow{ID: l.ID, Title: l.Title(k.language), Minutes: l.Minutes, Steps: len(l.Steps), Current: progress.Current == l.ID}
@@ -242,7 +246,7 @@ func (k *course) printList(rows []labRow) {
 	k.println("", k.say("Start one: minipod lab start 01"))
 }
 
-// listed are the titles of doctor's checks, which speaks English.
+// listed are the titles of doctor's checks.
 func (k *course) listed(titles []string) string {
 	var list []string
 	for _, title := range titles {

@@ -49,6 +49,7 @@ func (k *course) start(c *urfave.Context) error {
 	k.tellWorld(lab)
 	if i := record.At(lab); i < len(lab.Steps) {
 		k.tellStep(lab, &lab.Steps[i])
+		k.tell(k.say("When you have done that: minipod lab check. In a second terminal minipod lab watch does it for you, all along. Stuck: minipod lab hint"))
 	} else {
 		k.println(k.say("You have done this lab. To do it again: minipod lab reset %s", lab.ID))
 	}

@@ -26,7 +26,7 @@ func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Ve
 			missing = v.Lacks.Who
 		}
 		for _, e := range evidence {
-			text := k.evidencePath(lab, e.Path) + k.say(": ") + e.Got
+			text := k.evidencePath(lab, e.Path) + k.say(": ") + shortened(e.Got)
 			if e.Want != "" && v.Status != labs.Pass {
 				text += k.say("; expected: %s", e.Want)
 			}
@@ -57,7 +57,12 @@ func (k *course) evidencePath(lab *labs.Lab, path string) string {
 	if below, ok := strings.CutPrefix(path, k.home.World(lab.ID)+"/"); ok {
 		path = "$MINIPOD_ROOT/" + below
 	}
-	parts := strings.Split(path, "/")
+	return shortened(path)
+}
+
+// shortened has of a container's id in a path the first twelve digits.
+func shortened(text string) string {
+	parts := strings.Split(text, "/")
 	for i, part := range parts {
 		if len(part) == 64 && strings.Trim(part, "0123456789abcdef") == "" {
 			parts[i] = part[:12] + "…"
@@ -84,13 +89,12 @@ func (k *course) lacking(lab *labs.Lab, step *labs.Step, lack *labs.Lack) string
 	case isPod && lack.Status != "":
 		return k.say("Container `%s` of Pod `%s` does not run. It may take a moment; `minipod get pods` and `minipod describe pod %s` tell more.", container, pod, pod)
 	case isPod:
-		return k.say("There is no Pod `%s` with a container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?", pod, container)
+		return k.say("There is no Pod `%s` with a container `%s` in this lab's world. Type the commands of the text first; if you did, it may take a moment. Is `MINIPOD_ROOT` exported in the terminal where you typed?", pod, container)
 	case lack.Status != "":
 		return k.say("The container `%s` is there, and does not run. `minipod logs %s` may tell why; then `minipod rm -f %s`, and start it again with the command of the text.", lack.Who, lack.Who, lack.Who)
 	}
-	text := k.say("There is no running container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?", lack.Who)
-	if names := k.world(lab).running(); len(names) > 0 {
-		text = labs.Join(text, k.say("Running here: %s.", "`"+strings.Join(names, "`, `")+"`"))
+	if names := k.world(lab).running(); len(names) > 0 { // so it was this world that was typed in
+		return k.say("There is no running container `%s` in this lab's world; running here: %s. Type the commands of the text for it first.", lack.Who, "`"+strings.Join(names, "`, `")+"`")
 	}
-	return text
+	return k.say("There is no running container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?", lack.Who)
 }

@@ -19,6 +19,7 @@ import (
 	"codeberg.org/minipod/minipod/doctor"
 	"codeberg.org/minipod/minipod/events"
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/labs"
 	"codeberg.org/minipod/minipod/runtime"
@@ -43,8 +44,16 @@ func (w world) Container(name string) (labs.Container, error) {
 	}
 	return labs.Container{
 		ID: record.ID, Status: record.Status, Sandbox: labs.Process{PID: record.PID, Birth: record.Birth},
-		Supervisor: labs.Process{PID: record.Supervisor, Birth: record.SupervisorBirth},
+		Supervisor: labs.Process{PID: record.Supervisor, Birth: record.SupervisorBirth}, Published: publishedOf(record),
 	}, err
+}
+
+func publishedOf(r runtime.Record) map[int]int {
+	ports := map[int]int{}
+	for _, p := range portsOf(r) {
+		ports[int(p.ContainerPort)] = int(p.HostPort)
+	}
+	return ports
 }
 
 // running are the names of the containers that run here, but for those of pods.
@@ -125,6 +134,20 @@ func (w world) HostName(p labs.Process) (string, error) {
 	return stage.HostName(files[0], files[1])
 }
 
+// Queues enters p's user and ipc namespace, in a child of its own, and reads there.
+func (w world) Queues(p labs.Process) (string, error) {
+	var files [2]*os.File
+	for i, kind := range [...]string{"user", "ipc"} {
+		file, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", p.PID, kind))
+		if err != nil {
+			return "", err
+		}
+		defer file.Close()
+		files[i] = file
+	}
+	return stage.Queues(files[0], files[1])
+}
+
 // OwnerOf asks the namespace itself.
 func (w world) OwnerOf(p labs.Process, kind string) (inode uint64, err error) {
 	inode, _, err = linux.NamespaceOwner(fmt.Sprintf("/proc/%d/ns/%s", p.PID, kind))
@@ -132,7 +155,10 @@ func (w world) OwnerOf(p labs.Process, kind string) (inode uint64, err error) {
 }
 
 // A machine is what doctor found out about it.
-type machine struct{ results []doctor.Result }
+type machine struct {
+	results  []doctor.Result
+	language lang.Lang
+}
 
 // lacks are those of the requirements that this machine does not meet. Doctor takes a moment, so it is asked only where there are any.
 func (k *course) lacks(ctx context.Context, requirements []string) []doctor.Result {
@@ -150,10 +176,11 @@ func (k *course) machine(ctx context.Context) machine {
 	}
 	env, err := doctor.Host(k.dirs, settings, k.probeStorage)
 	if err != nil {
-		return machine{[]doctor.Result{{Name: "userns", Status: doctor.Fail, Title: err.Error()}}}
+		return machine{[]doctor.Result{{Name: "userns", Status: doctor.Fail, Title: err.Error()}}, k.language}
 	}
+	env.Language = k.language
 	env.Ping = func(context.Context, string, bool) error { return nil }
-	return machine{doctor.Run(ctx, env)}
+	return machine{doctor.Run(ctx, env), k.language}
 }
 
 // lacks are those of the requirements that this machine does not meet, with what would change that.
@@ -162,7 +189,7 @@ func (m machine) lacks(requirements []string) []doctor.Result {
 	for _, r := range requirements {
 		if program, ok := strings.CutPrefix(r, "command:"); ok {
 			if _, err := exec.LookPath(program); err != nil {
-				lacks = append(lacks, doctor.Result{Name: r, Title: program, Status: doctor.Fail, Evidence: []string{err.Error()}, Fix: []string{"# install " + program}})
+				lacks = append(lacks, doctor.Result{Name: r, Title: program, Status: doctor.Fail, Evidence: []string{err.Error()}, Fix: []string{m.language.Say("# install %s", program)}})
 			}
 			continue
 		}
@@ -375,11 +402,16 @@ func (k *course) end(lab *labs.Lab, record *labs.LabRecord) error {
 	if err := k.removeTree(root); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		complaints = append(complaints, err)
 	}
+	outside, err := labs.RemoveAnswers(lab, record, os.Getuid())
+	if err != nil {
+		complaints = append(complaints, err)
+	}
 	var left []string
 	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) { // a group goes a moment after its last process, when systemd has noticed
 		if left, err = labs.Remains(machine, root, self, groups); err != nil {
 			return err
 		}
+		left = append(left, outside...)
 		if len(left) == 0 {
 			return nil
 		}

@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/view"
 )
@@ -61,9 +63,12 @@ func forPeople(c *urfave.Context) bool {
 }
 
 // byHand ends a view with the commands that show the same.
-func (a *app) byHand(commands string) {
-	fmt.Fprintf(a.out, "\nby hand: %s\n", commands)
+func (a *app) byHand(commands ...string) {
+	fmt.Fprintf(a.out, "\n%s\n", language().Say("by hand: %s", strings.Join(commands, language().Say("   or: "))))
 }
+
+// language is that of the person who reads.
+func language() lang.Lang { return lang.Find(os.Getenv) }
 
 // examplePID is a process to look at by hand: PID 1 of the first container in question.
 func examplePID(s *view.Snapshot, ids []string) string {

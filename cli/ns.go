@@ -40,13 +40,13 @@ func (a *app) ns(c *urfave.Context) error {
 		return err
 	}
 	pid := examplePID(s, ids)
-	hand := "readlink /proc/" + pid + "/ns/*   or: lsns -p " + pid
+	hand := []string{"readlink /proc/" + pid + "/ns/*", "lsns -p " + pid}
 	if pid == "self" {
-		hand = "readlink /proc/self/ns/*   or: lsns"
+		hand[1] = "lsns"
 	}
 	if c.Bool("tree") {
-		_, err := fmt.Fprint(a.out, view.Boxes(s, treeWidth, ids...))
-		a.byHand(hand)
+		_, err := fmt.Fprint(a.out, view.Boxes(s, language(), treeWidth, ids...))
+		a.byHand(hand...)
 		return err
 	}
 	l := listing[namespaceRow]{
@@ -63,7 +63,7 @@ func (a *app) ns(c *urfave.Context) error {
 		return err
 	}
 	if forPeople(c) {
-		a.byHand(hand)
+		a.byHand(hand...)
 	}
 	return nil
 }

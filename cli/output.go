@@ -25,6 +25,8 @@ type listing[Row any] struct {
 	rows    []Row              // what a person reads
 	records any                // what a program reads: -o json and -o yaml
 	name    func(r Row) string // the one word of -q
+	fits    bool               // on a terminal the table is cut to its width, where the flags ask for no other form
+	whole   []string           // the titles of columns that are not cut then
 }
 
 // outputFlags are the flags of every verb that lists something.
@@ -57,6 +59,9 @@ func (l listing[Row]) print(w io.Writer, c *urfave.Context) error {
 	case output == "wide":
 		format = "table " + l.wide
 	case output == "table" || output == "" && (format == "" || format == "table"):
+		if width, ok := columnsOf(w); ok && l.fits {
+			return l.fit(w, width)
+		}
 		format = "table " + l.table
 	case output != "":
 		return usageError(c, fmt.Sprintf("unknown output form %q: use table, wide, json or yaml", output))

@@ -25,7 +25,7 @@ func (a *app) psVerb() *urfave.Command {
 		Flags: append(outputFlags(),
 			&urfave.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "list those that ended, too"},
 			quietFlag("print ids only"),
-			&urfave.BoolFlag{Name: "no-trunc", Usage: "print whole ids and commands"},
+			&urfave.BoolFlag{Name: "no-trunc", Usage: "print whole ids and commands, and whole lines where the terminal is narrower"},
 			&urfave.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "keep what matches a `CONDITION`: id=, name=, label=, status=, " +
 				"exited=, ancestor=, volume=, before= or since="},
 			&urfave.IntFlag{Name: "last", Aliases: []string{"n"}, Value: -1, Usage: "list the `NUMBER` that were created last, ended ones, too"},
@@ -87,6 +87,8 @@ func (a *app) ps(c *urfave.Context) error {
 		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`,
 		wide:  `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.PID}}\t{{.Labels}}`,
 		name:  func(r containerRow) string { return r.ID },
+		fits:  !c.Bool("no-trunc"),
+		whole: []string{"CONTAINER ID", "CREATED", "STATUS"}, // what one looks for
 	}
 	for _, r := range records {
 		l.rows = append(l.rows, rowOf(r, c.Bool("no-trunc")))

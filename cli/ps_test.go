@@ -155,3 +155,18 @@ func TestPsTreeWithoutContainers(t *testing.T) {
 		t.Errorf("%s %s", out, err)
 	}
 }
+
+// TestFitTable: the widest columns are cut first, none to nothing and some not at all; a table that fits stays as it is.
+func TestFitTable(t *testing.T) {
+	table := [][]string{{"ID", "IMAGE", "NAMES"}, {"0123456789ab", "alpine", "k8s_app_web_default_77aa_0"}, {"ba9876543210", "数据库/img", "box"}}
+	for width, want := range map[int]string{
+		100: "k8s_app_web_default_77aa_0",
+		44:  "k8s_app_web_def…",
+		10:  "k8s_app_w…",
+	} {
+		got := fitTable(table, width, []string{"ID"})
+		if got[1][2] != want || got[1][0] != "0123456789ab" || got[2][1] != "数据库/img" || got[2][2] != "box" {
+			t.Errorf("%d: %q, want %q", width, got, want)
+		}
+	}
+}

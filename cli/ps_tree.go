@@ -24,9 +24,9 @@ func (a *app) psTree(c *urfave.Context, all, chosen []runtime.Record) error {
 	if c.Bool("no-trunc") {
 		width = 0
 	}
-	if _, err := fmt.Fprint(a.out, view.Tree(s, whoami(), width)); err != nil {
+	if _, err := fmt.Fprint(a.out, view.Tree(s, language(), whoami(), width)); err != nil {
 		return err
 	}
-	a.byHand("ps auxf   or: grep -E 'PPid|NSpid|State' /proc/" + examplePID(s, nil) + "/status")
+	a.byHand("ps auxf", "grep -E 'PPid|NSpid|State' /proc/"+examplePID(s, nil)+"/status")
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"codeberg.org/minipod/minipod/config"
+	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime/idmap"
@@ -47,6 +48,8 @@ type Env struct {
 	Dirs   state.Dirs
 	Config *config.Config
 	Getenv func(string) string
+
+	Language lang.Lang // of what people read: Title, Evidence, Why, and the advice in Fix
 
 	LookPath  func(program string) (string, error)
 	TryUserns func() error
@@ -115,7 +118,7 @@ func Run(ctx context.Context, e Env) []Result {
 		{"registry", "registries", "images come from there; what is stored already runs without", (*machine).registries},
 	} {
 		f := c.run(m, ctx)
-		results = append(results, Result{c.name, c.title, f.status, f.evidence, c.why, f.fix})
+		results = append(results, Result{c.name, m.say(c.title), f.status, f.evidence, m.say(c.why), f.fix})
 	}
 	return results
 }
@@ -134,6 +137,9 @@ type machine struct {
 	ranges     bool // there are subordinate ids to map
 	overlaid   bool // the kernel's overlay works
 }
+
+// say is a sentence in the reader's language: the English format is the key of lang's catalogue.
+func (m *machine) say(format string, v ...any) string { return m.Language.Say(format, v...) }
 
 // readFile is os.ReadFile below Root.
 func (m *machine) readFile(name string) ([]byte, error) { return os.ReadFile(m.Root + name) }

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -22,16 +21,16 @@ func (m *machine) subuid(context.Context) finding {
 	users, groups := total(uids), total(gids)
 	m.ranges = users > 1 && groups > 1
 	evidence := []string{
-		fmt.Sprintf("user ids for a container: %d, want %d or more", users, enough),
-		fmt.Sprintf("group ids for a container: %d, want %d or more", groups, enough),
+		m.say("user ids for a container: %d, want %d or more", users, enough),
+		m.say("group ids for a container: %d, want %d or more", groups, enough),
 	}
 	switch {
 	case warning != nil:
 		return finding{Warn, append(evidence, warning.Error()), []string{command(hint.Of(warning))}}
 	case users < enough || groups < enough:
 		return finding{Warn, evidence, []string{
-			fmt.Sprintf("# let the lines of %s in /etc/subuid and /etc/subgid end in :%d, where no other user's range is in the way", m.User, enough),
-			"# then remove and pull again what was unpacked under the old ones: minipod rmi IMAGE",
+			m.say("# let the lines of %s in /etc/subuid and /etc/subgid end in :%d, where no other user's range is in the way", m.User, enough),
+			m.say("# then remove and pull again what was unpacked under the old ones: minipod rmi IMAGE"),
 		}}
 	}
 	return finding{OK, evidence, nil}
@@ -54,15 +53,15 @@ func command(advice string) string {
 
 func (m *machine) newuidmap(context.Context) finding {
 	if !m.ranges {
-		return finding{Skip, []string{"there are no ranges to map"}, nil}
+		return finding{Skip, []string{m.say("there are no ranges to map")}, nil}
 	}
 	if m.UID == 0 {
-		return finding{Skip, []string{"root of a namespace writes the maps itself"}, nil}
+		return finding{Skip, []string{m.say("root of a namespace writes the maps itself")}, nil}
 	}
 	result := finding{status: OK}
 	if value(m.read("/proc/self/status"), "NoNewPrivs:") == "1" {
-		result.worse("/proc/self/status: NoNewPrivs: 1, want 0: no set-uid program gains anything below this shell",
-			"# start minipod from a shell that was not started with no_new_privs (systemd: NoNewPrivileges=no)")
+		result.worse(m.say("/proc/self/status: NoNewPrivs: 1, want 0: no set-uid program gains anything below this shell"),
+			m.say("# start minipod from a shell that was not started with no_new_privs (systemd: NoNewPrivileges=no)"))
 	}
 	for _, name := range []string{"newuidmap", "newgidmap"} {
 		m.helper(name, &result)
@@ -83,14 +82,14 @@ func (m *machine) helper(name string, result *finding) {
 		return
 	}
 	if info.Mode()&fs.ModeSetuid == 0 && !m.HasCaps(m.Root+path) {
-		result.worse(fmt.Sprintf("%s: mode %v, want set-uid root or file capabilities", path, info.Mode()), "sudo chmod u+s "+path)
+		result.worse(m.say("%s: mode %v, want set-uid root or file capabilities", path, info.Mode()), "sudo chmod u+s "+path)
 		return
 	}
 	if mount, err := m.Statfs(m.Root + path); err == nil && mount.Nosuid {
-		result.worse(path+": on a file system that is mounted nosuid", "# mount it without nosuid: findmnt --target "+path)
+		result.worse(m.say("%s: on a file system that is mounted nosuid", path), m.say("# mount it without nosuid: findmnt --target %s", path))
 		return
 	}
-	result.evidence = append(result.evidence, path+": privileged")
+	result.evidence = append(result.evidence, m.say("%s: privileged", path))
 }
 
 // worse turns a finding into a failure.

@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +14,7 @@ import (
 func (m *machine) kernel(context.Context) finding {
 	const file = "/proc/sys/kernel/osrelease"
 	release := m.read(file)
-	evidence := []string{fmt.Sprintf("%s: %s, want 5.12 or newer", file, release)}
+	evidence := []string{m.say("%s: %s, want 5.12 or newer", file, release)}
 	major, minor, ok := version(release)
 	switch {
 	case !ok:
@@ -23,7 +22,7 @@ func (m *machine) kernel(context.Context) finding {
 	case major > 5 || major == 5 && minor >= 12:
 		return finding{OK, evidence, nil}
 	}
-	return finding{Fail, evidence, []string{"# upgrade to a distribution with a newer kernel: Debian 12, Ubuntu 22.04, Fedora 34, RHEL 9 or later"}}
+	return finding{Fail, evidence, []string{m.say("# upgrade to a distribution with a newer kernel: Debian 12, Ubuntu 22.04, Fedora 34, RHEL 9 or later")}}
 }
 
 // version reads the first two numbers of a kernel release, "6.1.0-18-amd64".
@@ -44,7 +43,7 @@ func (m *machine) userns(context.Context) finding {
 	err := m.TryUserns()
 	if err == nil {
 		m.namespaces = true
-		return finding{OK, []string{call + ": works"}, nil}
+		return finding{OK, []string{m.say("%s: works", call)}, nil}
 	}
 	f := finding{status: Fail, evidence: []string{call + ": " + err.Error()}}
 	for _, name := range []string{userns.CloneSysctl, userns.AppArmorSysctl, userns.AppArmorLabel, userns.LimitFolder + "max_user_namespaces"} {
@@ -67,10 +66,10 @@ func (m *machine) userns(context.Context) finding {
 func (m *machine) seccomp(context.Context) finding {
 	const file = "/proc/sys/kernel/seccomp/actions_avail"
 	actions := m.read(file)
-	evidence := []string{fmt.Sprintf("%s: %q, want errno and allow among them", file, actions)}
+	evidence := []string{m.say("%s: %q, want errno and allow among them", file, actions)}
 	has := strings.Fields(actions)
 	if slices.Contains(has, "errno") && slices.Contains(has, "allow") {
 		return finding{OK, evidence, nil}
 	}
-	return finding{Fail, evidence, []string{"# boot your distribution's own kernel: this one lacks CONFIG_SECCOMP_FILTER"}}
+	return finding{Fail, evidence, []string{m.say("# boot your distribution's own kernel: this one lacks CONFIG_SECCOMP_FILTER")}}
 }

@@ -30,7 +30,7 @@ func (m *machine) install(p pkg) string {
 			return "sudo zypper install " + p.suse
 		}
 	}
-	return "# install the package that Debian calls " + p.debian + " and Fedora " + p.fedora
+	return m.say("# install the package that Debian calls %s and Fedora %s", p.debian, p.fedora)
 }
 
 // families are the words of ID and ID_LIKE, the most specific first.

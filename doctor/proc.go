@@ -3,11 +3,12 @@ package doctor
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
+
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 // proc asks whether a container may have a /proc of its own. In a user namespace the kernel mounts a new one only where
@@ -19,15 +20,15 @@ func (m *machine) proc(context.Context) finding {
 	if err != nil {
 		return finding{Skip, []string{err.Error()}, nil}
 	}
-	obstacles, err := procObstacles(text)
+	obstacles, err := procObstacles(text, m.Language)
 	if err != nil {
 		return finding{Skip, []string{file + ": " + err.Error()}, nil}
 	}
 	if len(obstacles) == 0 {
-		return finding{OK, []string{file + ": a proc with nothing of it covered"}, nil}
+		return finding{OK, []string{m.say("%s: a proc with nothing of it covered", file)}, nil}
 	}
 	f := finding{status: Fail, fix: []string{
-		"# run minipod outside of this container, or start the container with its /proc uncovered:",
+		m.say("# run minipod outside of this container, or start the container with its /proc uncovered:"),
 		"docker run --security-opt systempaths=unconfined …",
 		"podman run --security-opt unmask=ALL …",
 	}}
@@ -39,7 +40,7 @@ func (m *machine) proc(context.Context) finding {
 
 // procObstacles returns what is in the way of a new proc, given the text of /proc/self/mountinfo; nothing where one of the
 // mounted procs is whole.
-func procObstacles(text []byte) ([]string, error) {
+func procObstacles(text []byte, language lang.Lang) ([]string, error) {
 	mounts, err := mountinfo.GetMountsFromReader(bytes.NewReader(text), nil)
 	if err != nil {
 		return nil, err
@@ -49,9 +50,9 @@ func procObstacles(text []byte) ([]string, error) {
 		if m.FSType != "proc" || m.Root != "/" {
 			continue
 		}
-		here := coveredBy(m, mounts)
+		here := coveredBy(m, mounts, language)
 		if slices.Contains(strings.Split(m.Options, ","), "ro") {
-			here = append(here, m.Mountpoint+" is mounted read-only")
+			here = append(here, language.Say("%s is mounted read-only", m.Mountpoint))
 		}
 		if len(here) == 0 {
 			return nil, nil
@@ -59,7 +60,7 @@ func procObstacles(text []byte) ([]string, error) {
 		obstacles = append(obstacles, here...)
 	}
 	if len(obstacles) == 0 {
-		obstacles = []string{"no whole proc is mounted, want one at /proc"}
+		obstacles = []string{language.Say("no whole proc is mounted, want one at /proc")}
 	}
 	return obstacles, nil
 }
@@ -67,12 +68,12 @@ func procObstacles(text []byte) ([]string, error) {
 // mountPoints are folders of proc that exist to be mounted on, and show nothing themselves: the kernel passes over them.
 var mountPoints = [...]string{"/sys/fs/binfmt_misc", "/fs/nfsd", "/openprom"}
 
-func coveredBy(proc *mountinfo.Info, mounts []*mountinfo.Info) (covered []string) {
+func coveredBy(proc *mountinfo.Info, mounts []*mountinfo.Info, language lang.Lang) (covered []string) {
 	for _, m := range mounts {
 		if m.Parent != proc.ID || m.ID == proc.ID || slices.Contains(mountPoints[:], strings.TrimPrefix(m.Mountpoint, proc.Mountpoint)) {
 			continue
 		}
-		covered = append(covered, fmt.Sprintf("%s is covered by a %s, want nothing mounted there", m.Mountpoint, m.FSType))
+		covered = append(covered, language.Say("%s is covered by a %s, want nothing mounted there", m.Mountpoint, m.FSType))
 	}
 	return covered
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 const (
@@ -29,7 +31,7 @@ func TestProcObstacles(t *testing.T) {
 		"none":               {"24 1 0:22 / / rw - ext4 /dev/vda rw\n", []string{"no whole proc"}},
 		"odd names":          {wholeProc + `34 25 0:41 / /proc/a\040b rw shared:1 master:2 - fuse.x a\134b rw` + "\n", []string{"/proc/a b is covered by a fuse.x"}},
 	} {
-		got, err := procObstacles([]byte(tt.text))
+		got, err := procObstacles([]byte(tt.text), lang.English)
 		if err != nil || len(got) != len(tt.want) {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, tt.want)
 			continue
@@ -40,7 +42,7 @@ func TestProcObstacles(t *testing.T) {
 			}
 		}
 	}
-	if _, err := procObstacles([]byte("nonsense\n")); err == nil {
+	if _, err := procObstacles([]byte("nonsense\n"), lang.English); err == nil {
 		t.Error("nonsense was parsed")
 	}
 }
@@ -51,7 +53,7 @@ func TestProcHere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	obstacles, err := procObstacles(text)
+	obstacles, err := procObstacles(text, lang.English)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,7 @@ func FuzzMountinfo(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		obstacles, err := procObstacles(text)
+		obstacles, err := procObstacles(text, lang.English)
 		if err == nil && !strings.ContainsAny(string(text), `\`) && !strings.Contains(string(text), "proc") && len(obstacles) == 0 {
 			t.Errorf("no proc, and nothing in the way: %q", text)
 		}

@@ -42,7 +42,7 @@ func (m *machine) reachable(ctx context.Context, host string, f *finding) bool {
 			err := m.Ping(ctx, base, registry.Insecure)
 			cancel()
 			if err == nil {
-				f.evidence = append(f.evidence, base+": answers")
+				f.evidence = append(f.evidence, m.say("%s: answers", base))
 				return true
 			}
 			f.evidence = append(f.evidence, base+": "+err.Error())
@@ -79,8 +79,8 @@ func loopback(host string) bool {
 func (m *machine) mirror(host string) []string {
 	file := filepath.Join(m.Dirs.Config, config.Name)
 	return []string{
-		"# a proxy is taken from the environment: export HTTPS_PROXY=http://HOST:PORT",
-		fmt.Sprintf(`# or name a mirror in %s: {"registries": {"%s": {"mirrors": ["MIRROR-HOST"]}}}`, file, host),
+		m.say("# a proxy is taken from the environment: export HTTPS_PROXY=http://HOST:PORT"),
+		m.say("# or name a mirror in %s: %s", file, fmt.Sprintf(`{"registries": {"%s": {"mirrors": ["MIRROR-HOST"]}}}`, host)),
 	}
 }
 

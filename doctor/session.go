@@ -12,9 +12,9 @@ import (
 
 func (m *machine) tun(context.Context) finding {
 	if err := m.Open(m.Root + "/dev/net/tun"); err != nil {
-		return finding{Warn, []string{err.Error() + ", want it open for reading and writing"}, device("net/tun", "tun", err)}
+		return finding{Warn, []string{m.say("%s, want it open for reading and writing", err.Error())}, device("net/tun", "tun", err)}
 	}
-	return finding{OK, []string{"/dev/net/tun: opens"}, nil}
+	return finding{OK, []string{m.say("%s: opens", "/dev/net/tun")}, nil}
 }
 
 // controllers are those that pods' limits use. The others that exist (io, cpuset, …) would be welcome.
@@ -23,11 +23,11 @@ var controllers = [...]string{"cpu", "memory", "pids"}
 func (m *machine) cgroup(context.Context) finding {
 	const mount = "/sys/fs/cgroup"
 	if fs, err := m.Statfs(m.Root + mount); err != nil || fs.Magic != linux.CgroupMagic {
-		return finding{Warn, []string{mount + ": not cgroup v2 alone (stat -f -c %T " + mount + "; want cgroup2fs)"}, m.unified()}
+		return finding{Warn, []string{m.say("%s: not cgroup v2 alone (stat -f -c %%T %s; want cgroup2fs)", mount, mount)}, m.unified()}
 	}
 	file := mount + m.cgroupFolder() + "/cgroup.controllers"
 	have := strings.Fields(m.read(file))
-	evidence := []string{fmt.Sprintf("%s: %q, want %s among them", file, strings.Join(have, " "), strings.Join(controllers[:], ", "))}
+	evidence := []string{m.say("%s: %q, want %s among them", file, strings.Join(have, " "), strings.Join(controllers[:], ", "))}
 	for _, c := range controllers {
 		if !slices.Contains(have, c) {
 			return finding{Warn, evidence, m.delegate()}
@@ -48,7 +48,7 @@ func (m *machine) cgroupFolder() string {
 func (m *machine) unified() []string {
 	const argument = "systemd.unified_cgroup_hierarchy=1"
 	if !m.systemd() {
-		return []string{"# mount cgroup v2, and no v1 controller, at /sys/fs/cgroup (man 7 cgroups)"}
+		return []string{m.say("# mount cgroup v2, and no v1 controller, at /sys/fs/cgroup (man 7 cgroups)")}
 	}
 	if slices.Contains(m.families(), "fedora") {
 		return []string{"sudo grubby --update-kernel=ALL --args=" + argument, "sudo reboot"}
@@ -62,14 +62,14 @@ func (m *machine) unified() []string {
 
 func (m *machine) delegate() []string {
 	if !m.systemd() {
-		return []string{"# without systemd somebody with root must make a group for you and chown it (man 7 cgroups, Delegation)"}
+		return []string{m.say("# without systemd somebody with root must make a group for you and chown it (man 7 cgroups, Delegation)")}
 	}
 	const dir = "/etc/systemd/system/user@.service.d"
 	return []string{
 		"sudo mkdir -p " + dir,
 		"printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | sudo tee " + dir + "/delegate.conf",
 		"sudo systemctl daemon-reload",
-		"# log out of every session and in again",
+		m.say("# log out of every session and in again"),
 	}
 }
 
@@ -81,19 +81,19 @@ func (m *machine) runtimeDir(context.Context) finding {
 	usual := fmt.Sprintf("/run/user/%d", m.UID)
 	fix := []string{"export XDG_RUNTIME_DIR=" + usual}
 	if !m.exists(usual) {
-		fix = []string{"# without a session of systemd or elogind this is as it should be"}
+		fix = []string{m.say("# without a session of systemd or elogind this is as it should be")}
 		if m.systemd() {
 			fix = []string{"sudo loginctl enable-linger " + m.User, "export XDG_RUNTIME_DIR=" + usual}
 		}
 	}
 	if dir == "" {
-		return finding{Warn, []string{"XDG_RUNTIME_DIR is not set; sockets go to " + m.Dirs.Run}, fix}
+		return finding{Warn, []string{m.say("XDG_RUNTIME_DIR is not set; sockets go to %s", m.Dirs.Run)}, fix}
 	}
 	info, err := os.Stat(m.Root + dir)
 	if err != nil {
 		return finding{Warn, []string{err.Error()}, fix}
 	}
-	evidence := []string{fmt.Sprintf("%s: mode %v, want drwx------", dir, info.Mode())}
+	evidence := []string{m.say("%s: mode %v, want drwx------", dir, info.Mode())}
 	if !info.IsDir() || info.Mode().Perm()&0o077 != 0 {
 		return finding{Warn, evidence, fix}
 	}
@@ -104,9 +104,9 @@ func (m *machine) linger(context.Context) finding {
 	file := "/var/lib/systemd/linger/" + m.User
 	switch {
 	case !m.systemd():
-		return finding{Skip, []string{"/run/systemd/system: missing, so nobody ends your processes at logout"}, nil}
+		return finding{Skip, []string{m.say("/run/systemd/system: missing, so nobody ends your processes at logout")}, nil}
 	case m.exists(file):
-		return finding{OK, []string{file + ": exists"}, nil}
+		return finding{OK, []string{m.say("%s: exists", file)}, nil}
 	}
-	return finding{Warn, []string{file + ": missing"}, []string{"sudo loginctl enable-linger " + m.User}}
+	return finding{Warn, []string{m.say("%s: missing", file)}, []string{"sudo loginctl enable-linger " + m.User}}
 }

@@ -13,7 +13,7 @@ import (
 
 func (m *machine) overlay(ctx context.Context) finding {
 	if !m.namespaces || m.Storage == nil {
-		return finding{Skip, []string{"not tried: it takes a user namespace"}, nil}
+		return finding{Skip, []string{m.say("not tried: it takes a user namespace")}, nil}
 	}
 	probed, err := m.Storage(ctx)
 	if err != nil {
@@ -21,32 +21,32 @@ func (m *machine) overlay(ctx context.Context) finding {
 	}
 	if probed.Overlay {
 		m.overlaid = true
-		evidence := []string{"test mount with whiteouts, opaque folders and copy-up below " + m.Dirs.Data + ": works"}
+		evidence := []string{m.say("test mount with whiteouts, opaque folders and copy-up below %s: works", m.Dirs.Data)}
 		if !probed.Volatile {
-			evidence = append(evidence, "option volatile: refused; stopping a container that wrote much is slower")
+			evidence = append(evidence, m.say("option volatile: refused; stopping a container that wrote much is slower"))
 		}
 		return finding{OK, evidence, nil}
 	}
-	return finding{Warn, []string{"test mount below " + m.Dirs.Data + ": " + probed.Reason}, []string{
-		"# keep the data folder on ext4, xfs or btrfs: export MINIPOD_ROOT=/a/folder/there",
+	return finding{Warn, []string{m.say("test mount below %s: %s", m.Dirs.Data, probed.Reason)}, []string{
+		m.say("# keep the data folder on ext4, xfs or btrfs: export MINIPOD_ROOT=/a/folder/there"),
 	}}
 }
 
 func (m *machine) fuseOverlayfs(context.Context) finding {
 	if m.overlaid && m.Config.Storage.Driver != string(rootfs.FuseOverlayfs) {
-		return finding{Skip, []string{"not needed: the kernel's overlay works"}, nil}
+		return finding{Skip, []string{m.say("not needed: the kernel's overlay works")}, nil}
 	}
 	var f finding
 	path, err := m.LookPath("fuse-overlayfs")
 	if err != nil {
 		f.evidence, f.fix = append(f.evidence, err.Error()), append(f.fix, m.install(fusePackage()))
 	} else {
-		f.evidence = append(f.evidence, path+": installed")
+		f.evidence = append(f.evidence, m.say("%s: installed", path))
 	}
 	if err := m.Open(m.Root + "/dev/fuse"); err != nil {
-		f.evidence, f.fix = append(f.evidence, err.Error()+", want it open for reading and writing"), append(f.fix, device("fuse", "fuse", err)...)
+		f.evidence, f.fix = append(f.evidence, m.say("%s, want it open for reading and writing", err.Error())), append(f.fix, device("fuse", "fuse", err)...)
 	} else {
-		f.evidence = append(f.evidence, "/dev/fuse: opens")
+		f.evidence = append(f.evidence, m.say("%s: opens", "/dev/fuse"))
 	}
 	if f.status = OK; len(f.fix) > 0 {
 		f.status = Warn
@@ -74,24 +74,24 @@ func (m *machine) data(context.Context) finding {
 	dir := m.existing(m.Dirs.Data)
 	here, err := m.Statfs(dir)
 	if err != nil {
-		return finding{Fail, []string{err.Error()}, []string{"# let MINIPOD_ROOT name a folder that you may write to"}}
+		return finding{Fail, []string{err.Error()}, []string{m.say("# let MINIPOD_ROOT name a folder that you may write to")}}
 	}
-	f := finding{OK, []string{fmt.Sprintf("%s: %.1f GiB free, want %d or more", dir, float64(here.Free)/(1<<30), roomy>>30)}, nil}
-	elsewhere := "# keep the data folder on a local disk: export MINIPOD_ROOT=/a/folder/there"
+	f := finding{OK, []string{m.say("%s: %.1f GiB free, want %d or more", dir, float64(here.Free)/(1<<30), roomy>>30)}, nil}
+	elsewhere := m.say("# keep the data folder on a local disk: export MINIPOD_ROOT=/a/folder/there")
 	if here.Free < roomy {
-		f.status, f.fix = Warn, []string{"# remove images that you don't use: minipod image prune -a", elsewhere}
+		f.status, f.fix = Warn, []string{m.say("# remove images that you don't use: minipod image prune -a"), elsewhere}
 	}
 	if here.Noexec && !m.overlaid { // overlay's own mount has none of the flags of those below it
 		f.status, f.fix = Fail, []string{elsewhere}
-		f.evidence = append(f.evidence, "mounted noexec, so that no copied program runs")
+		f.evidence = append(f.evidence, m.say("mounted noexec, so that no copied program runs"))
 	}
 	switch {
 	case here.Readonly:
 		f.status, f.fix = Fail, []string{elsewhere}
-		f.evidence = append(f.evidence, "mounted read-only")
+		f.evidence = append(f.evidence, m.say("mounted read-only"))
 	case here.Magic == linux.NFSMagic:
 		f.status, f.fix = Fail, []string{elsewhere}
-		f.evidence = append(f.evidence, "NFS: the server knows nothing of subordinate ids and refuses their files")
+		f.evidence = append(f.evidence, m.say("NFS: the server knows nothing of subordinate ids and refuses their files"))
 	}
 	return f
 }

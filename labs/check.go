@@ -55,6 +55,7 @@ func kinds() map[string]kind {
 		"ns.hostname":   {"of! with! want!", nsHostName},
 		"proc.idmap":    {"of! file! inside! outside!", procIDMap},
 		"proc.parent":   {"of! is!", procParent},
+		"proc.reaped":   {"of! beside since", procReaped},
 		"proc.zombies":  {"of! beside " + comparison, procZombies},
 		"proc.renewed":  {"of! since!", procRenewed},
 		"proc.kept":     {"of! since!", procKept},
@@ -73,6 +74,8 @@ func kinds() map[string]kind {
 		"fs.content":    {"of! path! " + comparison, fsContent},
 		"fs.owner":      {"path! is!", fsOwner},
 		"upper.has":     {"of! path! is!", upperHas},
+		"ipc.queues":    {"of! " + comparison, ipcQueues},
+		"net.counter":   {"of! counter! " + comparison, netCounter},
 		"net.listens":   {"of! port!", netListens},
 		"net.route":     {"of! is!", netRoute},
 		"net.address":   {"of! is!", netAddress},
@@ -108,7 +111,13 @@ func (k kind) check(a Args) error {
 		}
 	}
 	for _, key := range []string{"min", "max", "depth", "port", "inside"} {
-		if text := a.one(key); text != "" {
+		text := a.one(key)
+		if key == "port" {
+			if _, inside, ok := publishedPort(text); ok {
+				text = inside
+			}
+		}
+		if text != "" {
 			if _, err := strconv.ParseUint(text, 10, 64); err != nil {
 				return hint.Wrap(fmt.Errorf("%s: %q is no number", key, text), "write one")
 			}

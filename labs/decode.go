@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -209,12 +210,15 @@ func (d *decoder) step(n *yaml.Node, s *Step) {
 		"requires": d.requirements(&s.Requires),
 		"ask": func(n *yaml.Node) {
 			s.Ask = &Ask{Kind: "text"}
-			d.mapping(n, "ask", fields{"name": d.text(&s.Ask.Name), "kind": d.text(&s.Ask.Kind), "choices": d.texts(&s.Ask.Choices)})
+			d.mapping(n, "ask", fields{"name": d.text(&s.Ask.Name), "kind": d.text(&s.Ask.Kind), "choices": d.texts(&s.Ask.Choices), "removes": d.text(&s.Ask.Removes)})
 			if !slices.Contains([]string{"pid", "choice", "number", "text"}, s.Ask.Kind) {
 				d.fail(n, fmt.Sprintf("nobody answers with a %q", s.Ask.Kind), "use pid, choice, number or text")
 			}
 			if s.Ask.Name == "" {
 				s.Ask.Name = s.ID
+			}
+			if _, err := path.Match(s.Ask.Removes, ""); err != nil || s.Ask.Removes != "" && !path.IsAbs(s.Ask.Removes) {
+				d.fail(n, fmt.Sprintf("removes: %q is no pattern of paths from /", s.Ask.Removes), "write it as /dev/shm/note.*")
 			}
 			if (s.Ask.Kind == "choice") != (len(s.Ask.Choices) > 1) {
 				d.fail(n, "choices are those of kind: choice, at least two", "add them")

@@ -61,6 +61,7 @@ type Container struct {
 	Status     string  // docker's: created, running, exited…
 	Sandbox    Process // as minipod wrote it down when it started: alive is what the kernel says
 	Supervisor Process
+	Published  map[int]int // ports of the host by those of the container
 }
 
 // An Event is something that happened in a world: "start box", with attributes (exitCode=137).
@@ -80,12 +81,14 @@ type World interface {
 	OwnerOf(p Process, kind string) (inode uint64, err error)
 
 	HostName(p Process) (string, error) // in p's UTS namespace
+	Queues(p Process) (string, error)   // /proc/sysvipc/msg in p's ipc namespace: System V message queues
 }
 
 // A Snapshot is which process played a role when a step was passed, and in which namespaces.
 type Snapshot struct {
 	Process
 	Namespaces map[string]uint64 `json:"namespaces"`
+	Reaped     uint64            `json:"reaped,omitempty"` // cminflt of /proc/PID/stat: more than 0 once it has waited for a child
 }
 
 // A Judge decides on checks. It keeps which process a container's command is between two looks, since finding that out takes a look at every
@@ -175,7 +178,10 @@ func (j *Judge) Snapshots() map[string]Snapshot {
 		if refused != nil {
 			continue
 		}
-		s := Snapshot{p, map[string]uint64{}}
+		s := Snapshot{Process: p, Namespaces: map[string]uint64{}}
+		if now, err := j.kernel().procStat(p.PID); err == nil {
+			s.Reaped = now.reaped
+		}
 		for _, kind := range namespaceKinds {
 			if ns, err := j.kernel().namespace(p, kind); err == nil {
 				s.Namespaces[kind] = ns.ino

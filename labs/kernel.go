@@ -68,6 +68,7 @@ type stat struct {
 	state  byte
 	parent int
 	birth  uint64
+	reaped uint64 // cminflt: the page faults of the children that it has waited for. No process lives without one
 }
 
 func (k kernel) procStat(pid int) (s stat, err error) {
@@ -83,8 +84,13 @@ func (k kernel) procStat(pid int) (s stat, err error) {
 	}
 	s.state = f[0][0]
 	s.parent, err = strconv.Atoi(f[1])
-	if err == nil {
-		s.birth, err = strconv.ParseUint(f[19], 10, 64)
+	for _, field := range []struct {
+		to    *uint64
+		index int // that of proc(5), less 3
+	}{{&s.reaped, 8}, {&s.birth, 19}} {
+		if err == nil {
+			*field.to, err = strconv.ParseUint(f[field.index], 10, 64)
+		}
 	}
 	return s, err
 }

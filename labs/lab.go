@@ -58,6 +58,7 @@ type Ask struct {
 	Name    string   // "" for the one answer of the step
 	Kind    string   // pid, choice, number, text
 	Choices []string // of a choice
+	Removes string   // a pattern: the learner's file that the answer names, if it fits, is removed at the end
 }
 
 // A Check is a probe and its arguments. Hint is the section of the text that helps where it fails.

@@ -115,6 +115,7 @@ func TestWrap(t *testing.T) {
 		{"", "容器没有自己的内核，它的进程由你的内核启动。", "容器没有自己的内核，|它的进程由你的内核启|动。"},
 		{"", "一二三四五六七八九十，十一", "一二三四五六七八九|十，十一"}, // no line begins with a comma
 		{"", "运行 `minipod ps` 看看容器", "运行 `minipod ps` 看|看容器"},
+		{"", "one two `minipod ps -a` three", "one two|`minipod ps -a`|three"}, // nor is code cut
 		{"", "averyveryverylongwordthatfitsnowhere x", "averyveryverylongwordthatfitsnowhere|x"},
 	} {
 		lines := s.Wrap(test.head, test.text)
@@ -125,9 +126,9 @@ func TestWrap(t *testing.T) {
 }
 
 func TestMarkdown(t *testing.T) {
-	source := "A **bold** `word`\nand 中文\n换行\n\n\n- item\n\n```sh\nls -l /a/very/long/path/that/is/never/broken\n```\n> quoted\n"
+	source := "A **bold** `word`\nand 中文\n换行\n\n\n- item\n\n```sh\nls -l /a/very/long/path/that/is/never/broken\n```\n> quoted\n- **a** to be\n"
 	plain := labs.Style{Width: 30}.Markdown(source)
-	want := "A bold `word` and 中文换行\n\n- item\n\n    ls -l /a/very/long/path/that/is/never/broken\n│ quoted\n"
+	want := "A bold `word` and 中文换行\n\n- item\n\n    ls -l /a/very/long/path/that/is/never/broken\n│ quoted\n- a) to be\n"
 	if plain != want {
 		t.Errorf("%q, want %q", plain, want)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -101,7 +100,7 @@ func (c course) learner(t *testing.T, language lang.Lang, lab string) *learner {
 	must(t, err)
 	l := &learner{T: t, course: c, home: home, lab: lab, watches: language == lang.English}
 	l.env = []string{
-		"HOME=" + home, "PATH=" + c.bin + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "TERM=xterm", "LANG=C.UTF-8", "MINIPOD_LANG=" + string(language), "USER=" + nameOfUser(),
+		"HOME=" + home, "PATH=" + c.bin + ":" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "TERM=xterm", "LANG=C.UTF-8", "MINIPOD_LANG=" + string(language),
 	}
 	for _, name := range []string{"XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"} { // how a group of one's own is got
 		if value := os.Getenv(name); value != "" {
@@ -121,17 +120,6 @@ func (c course) learner(t *testing.T, language lang.Lang, lab string) *learner {
 		}
 	})
 	return l
-}
-
-// nameOfUser is what the text's pgrep asks for; a service sets no USER.
-func nameOfUser() string {
-	if name := os.Getenv("USER"); name != "" {
-		return name
-	}
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return ""
 }
 
 func (l *learner) labs() labs.Home {

@@ -3,6 +3,7 @@ package labs
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -149,7 +150,31 @@ func nsKept(j *Judge, a Args) Verdict {
 		if err != nil {
 			return *unreadable(err)
 		}
-		v.cite(n.ino == before.Namespaces[kind], Evidence{p.file("ns/" + kind), n.text(kind), j.say("%s, as PID %d had it", namespace{ino: before.Namespaces[kind]}.text(kind), before.PID)})
+		v.cite(n.ino == before.Namespaces[kind], Evidence{p.file("ns/" + kind), j.say("%s; before, PID %d had %s", n.text(kind), before.PID, namespace{ino: before.Namespaces[kind]}.text(kind)), "equal"})
 	}
 	return v
+}
+
+// ipcQueues counts the System V message queues of the role's ipc namespace: a line each of /proc/sysvipc/msg, below the titles.
+func ipcQueues(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	text, err := j.World.Queues(p)
+	if err != nil {
+		return *unreadable(err)
+	}
+	var ids []string
+	for line := range strings.Lines(text) { // key msqid perms cbytes qnum …
+		if f := strings.Fields(line); len(f) > 1 && f[0] != "key" {
+			ids = append(ids, f[1])
+		}
+	}
+	ok, want := j.compare(a, strconv.Itoa(len(ids)))
+	got := j.say("queues: %d", len(ids))
+	if len(ids) > 0 {
+		got = j.say("queues: %d (msqid %s)", len(ids), strings.Join(ids, " "))
+	}
+	return verdict(ok, Evidence{j.say("/proc/sysvipc/msg in the ipc namespace of %s", j.who(a.one("of"))), got, want})
 }

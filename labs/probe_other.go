@@ -83,7 +83,10 @@ func netListens(j *Judge, a Args) Verdict {
 	if refused != nil {
 		return *refused
 	}
-	port, _ := strconv.ParseUint(a.one("port"), 10, 16)
+	port, refused := j.port(a.one("port"))
+	if refused != nil {
+		return *refused
+	}
 	suffix := fmt.Sprintf(":%04X", port)
 	const listen = "0A"
 	var seen []string
@@ -111,6 +114,64 @@ func netListens(j *Judge, a Args) Verdict {
 		got = j.say("listeners on %s", strings.Join(seen, " "))
 	}
 	return verdict(false, Evidence{p.file("net/tcp"), got, j.say("one on %s (port %d)", suffix, port)})
+}
+
+// published before CONTAINER/PORT stands for the port of the host at which the container publishes that of its own.
+const published = "published:"
+
+func publishedPort(text string) (container, port string, ok bool) {
+	if text, ok = strings.CutPrefix(text, published); !ok {
+		return "", "", false
+	}
+	return strings.Cut(text, "/")
+}
+
+// port is the number that `port` means.
+func (j *Judge) port(text string) (int, *Verdict) {
+	name, inside, ok := publishedPort(text)
+	if !ok {
+		n, _ := strconv.Atoi(text)
+		return n, nil
+	}
+	if _, refused := j.contained(name, false); refused != nil {
+		return 0, refused
+	}
+	c, err := j.World.Container(name)
+	if err != nil {
+		return 0, unreadable(err)
+	}
+	n, _ := strconv.Atoi(inside)
+	if c.Published[n] == 0 {
+		return 0, failed(Evidence{"minipod port " + name, j.say("port %d is not published", n), j.say("a port of the host for %d", n)})
+	}
+	return c.Published[n], nil
+}
+
+// netCounter compares one of the counters that each network has of its own: "Tcp ActiveOpens". /proc/PID/net/snmp has two lines a protocol,
+// the names and the numbers.
+func netCounter(j *Judge, a Args) Verdict {
+	p, refused := j.process(a.one("of"))
+	if refused != nil {
+		return *refused
+	}
+	text, err := j.kernel().read(p.file("net/snmp"))
+	if err != nil {
+		return *unreadable(err)
+	}
+	protocol, name, _ := strings.Cut(a.one("counter"), " ")
+	var names []string
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != protocol+":" {
+			continue
+		}
+		if i := slices.Index(names, name); i >= 0 && i < len(f) {
+			ok, want := j.compare(a, f[i])
+			return verdict(ok, Evidence{p.file("net/snmp"), a.one("counter") + " " + f[i], want})
+		}
+		names = f
+	}
+	return Verdict{Status: Unknown, Evidence: []Evidence{{p.file("net/snmp"), j.say("no %s", a.one("counter")), ""}}}
 }
 
 // netRoute looks for a default route in the network of the role: is: yes or no.

@@ -61,7 +61,8 @@ func procRenewed(j *Judge, a Args) Verdict {
 	if refused != nil {
 		return *refused
 	}
-	return verdict(p != before.Process, Evidence{a.one("of"), j.tell(p), j.say("another than %s", j.tell(before.Process))})
+	// Before is a part of what was read: also who passes is to see both.
+	return verdict(p != before.Process, Evidence{a.one("of"), j.say("%s; before: %s", j.tell(p), j.tell(before.Process)), j.say("another than before")})
 }
 
 func procKept(j *Judge, a Args) Verdict {
@@ -274,6 +275,24 @@ func procParent(j *Judge, a Args) Verdict {
 		return *unreadable(err)
 	}
 	return verdict(s.parent == q.PID, Evidence{p.file("status"), fmt.Sprintf("PPid: %d", s.parent), j.say("%d, which is %s", q.PID, j.who(a.one("is")))})
+}
+
+// procReaped passes where the process has waited for a child that had ended; with `since`, for another since that step was passed. The kernel has no
+// count of those, but adds up what page faults they had.
+func procReaped(j *Judge, a Args) Verdict {
+	p, refused := j.beside(a)
+	if refused != nil {
+		return *refused
+	}
+	s, err := j.kernel().procStat(p.PID)
+	if err != nil {
+		return *unreadable(err)
+	}
+	least := uint64(0)
+	if before, ok := j.Passed[a.one("since")][a.one("of")]; ok && before.Process == p {
+		least = before.Reaped
+	}
+	return verdict(s.reaped > least, Evidence{p.file("stat"), j.say("cminflt %d (page faults of the children that it has reaped)", s.reaped), j.say("more than %d", least)})
 }
 
 // procZombies counts the children of the process that have ended and wait for it to notice.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,9 +20,10 @@ func machineOf() fstest.MapFS {
 	file := func(name, content string) {
 		m[strings.TrimPrefix(name, "/")] = &fstest.MapFile{Data: []byte(content), Sys: &syscall.Stat_t{}}
 	}
+	reaped := map[int]int{20: 157, 30: 81}
 	process := func(pid, parent int, state, comm, nspid string, namespaces uint64) {
 		dir := fmt.Sprintf("/proc/%d/", pid)
-		file(dir+"stat", fmt.Sprintf("%d (%s) %s %d 0 0 0 0 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 0", pid, comm, state, parent, 1000+pid))
+		file(dir+"stat", fmt.Sprintf("%d (%s) %s %d 0 0 0 0 0 0 %d 0 0 0 0 0 0 20 0 1 0 %d 0 0", pid, comm, state, parent, reaped[pid], 1000+pid))
 		file(dir+"status", fmt.Sprintf("Name:\t%s\nState:\t%s (x)\nNSpid:\t%s\nUid:\t1000\t1000\t1000\t1000\nCapEff:\t00000000a80425fb\n", comm, state, nspid))
 		for i, kind := range namespaceKinds {
 			m[strings.TrimPrefix(dir+"ns/"+kind, "/")] = &fstest.MapFile{Sys: &syscall.Stat_t{Dev: 4, Ino: namespaces + uint64(i)}}
@@ -50,6 +53,7 @@ func machineOf() fstest.MapFS {
 	file("/proc/30/net/route", "Iface\tDestination\n")
 	file("/proc/21/net/fib_trie", "Main:\n  +-- 0.0.0.0/1 2 0 2\n           |-- 10.88.0.3\n              /32 host LOCAL\n        |-- 127.0.0.1\n           /32 host LOCAL\n           |-- 10.88.0.0\n              /16 link UNICAST\n")
 	file("/proc/30/net/fib_trie", "")
+	file("/proc/21/net/snmp", "Tcp: RtoAlgorithm ActiveOpens PassiveOpens\nTcp: 1 2 0\nUdp: InDatagrams\nUdp: 5\n")
 	file("/proc/30/net/tcp", "  sl  local_address rem_address   st\n")
 	m["proc/21/root"] = &fstest.MapFile{Mode: fs.ModeDir, Sys: &syscall.Stat_t{Dev: 50, Ino: 1}}
 	m["proc/30/root"] = &fstest.MapFile{Mode: fs.ModeDir, Sys: &syscall.Stat_t{Dev: 60, Ino: 1}}
@@ -71,7 +75,7 @@ func (pretendWorld) Container(name string) (Container, error) {
 	case "web":
 		return Container{ID: "c", Status: "running", Sandbox: Process{20, 1020}}, nil
 	case "side":
-		return Container{ID: "d", Status: "running", Sandbox: Process{30, 1030}}, nil
+		return Container{ID: "d", Status: "running", Sandbox: Process{30, 1030}, Published: map[int]int{80: 7777}}, nil
 	case "reused": // the number is another process's by now
 		return Container{ID: "e", Status: "exited", Sandbox: Process{30, 7}}, nil
 	}
@@ -104,6 +108,17 @@ func (pretendWorld) HostName(p Process) (string, error) {
 	return "machine", nil
 }
 
+func (pretendWorld) Queues(p Process) (string, error) {
+	const titles = "       key      msqid perms\n"
+	switch p.PID {
+	case 20:
+		return "", &fs.PathError{Op: "open", Path: p.file("ns/ipc"), Err: syscall.EACCES}
+	case 21:
+		return titles + "         0          7   644\n", nil
+	}
+	return titles, nil
+}
+
 func (pretendWorld) OwnerOf(p Process, kind string) (inode uint64, err error) {
 	switch {
 	case kind == "uts":
@@ -131,8 +146,9 @@ func pretendJudge() *Judge {
 			"mine": {Text: "30", Process: Process{30, 1030}}, "dead": {Text: "30", Process: Process{30, 1}}, "word": {Text: "Hello"}, "note": {Text: "/note"}, "bad": {Text: "note"}, "culprit": {Text: "ipc"}, "kind": {Text: "net"},
 		},
 		Passed: map[string]map[string]Snapshot{"before": {
-			"web":  {Process{21, 1021}, map[string]uint64{"net": 203, "ipc": 1}},
-			"side": {Process{29, 1029}, map[string]uint64{"net": 203}},
+			"web":  {Process: Process{21, 1021}, Namespaces: map[string]uint64{"net": 203, "ipc": 1}},
+			"side": {Process: Process{29, 1029}, Namespaces: map[string]uint64{"net": 203}, Reaped: 100},
+			"pid1": {Process: Process{20, 1020}, Reaped: 157},
 		}},
 	}
 }
@@ -183,6 +199,11 @@ func TestProbes(t *testing.T) {
 		{"proc.zombies", "of=pid1 min=1", Pass, "1 in state Z with PPid 20: 40"},
 		{"proc.zombies", "of=pid1 max=0", Fail, "0 or less"},
 		{"proc.zombies", "of=pid1 beside=gone min=1", Fail, "no container gone"},
+		{"proc.reaped", "of=pid1", Pass, "cminflt 157"},
+		{"proc.reaped", "of=web", Fail, "more than 0"},
+		{"proc.reaped", "of=pid1 since=before", Fail, "more than 157"},
+		{"proc.reaped", "of=side since=before", Pass, "more than 0"}, // another process than then
+		{"proc.reaped", "of=pid1 beside=gone", Fail, "no container gone"},
 		{"proc.renewed", "of=side since=before", Pass, "PID 30"},
 		{"proc.renewed", "of=web since=before", Fail, "PID 21"},
 		{"proc.kept", "of=web since=before", Pass, "PID 21"},
@@ -193,7 +214,7 @@ func TestProbes(t *testing.T) {
 		{"ns.differ", "of=side with=web types=net", Fail, "net:[203]"},
 		{"ns.only", "of=side with=web types=user,mnt,pid,ipc,uts,cgroup", Pass, "user mnt pid ipc uts cgroup"},
 		{"ns.only", "of=side with=web types=uts", Fail, "uts"},
-		{"ns.kept", "of=web since=before types=net", Pass, "as PID 21 had it"},
+		{"ns.kept", "of=web since=before types=net", Pass, "before, PID 21 had net:[203]"},
 		{"ns.kept", "of=web since=before types=ipc", Fail, "ipc:[204]"},
 		{"ns.owner", "of=web types=net,ipc is=own", Pass, "belongs to user:[200]"},
 		{"ns.owner", "of=side types=net is=other", Pass, "another than user:[300]"},
@@ -238,6 +259,16 @@ func TestProbes(t *testing.T) {
 		{"net.listens", "of=web port=7777", Pass, "0100007F:1E61"},
 		{"net.listens", "of=web port=80", Fail, ":0050"},
 		{"net.listens", "of=side port=7777", Fail, "no listener"},
+		{"net.listens", "of=web port=published:side/80", Pass, ":1E61 (port 7777)"},
+		{"net.listens", "of=web port=published:side/81", Fail, "port 81 is not published"},
+		{"net.listens", "of=web port=published:gone/80", Fail, "no container gone"},
+		{"net.counter", "of=web counter=Tcp+ActiveOpens min=2", Pass, "Tcp ActiveOpens 2"},
+		{"net.counter", "of=web counter=Tcp+PassiveOpens min=1", Fail, "1 or more"},
+		{"net.counter", "of=web counter=Udp+ActiveOpens min=1", Unknown, "no Udp ActiveOpens"},
+		{"net.counter", "of=side counter=Tcp+ActiveOpens min=2", Fail, "gone"},
+		{"ipc.queues", "of=web min=1", Pass, "queues: 1 (msqid 7)"},
+		{"ipc.queues", "of=side min=1", Fail, "queues: 0"},
+		{"ipc.queues", "of=pid1 min=1", Unknown, "permission denied"},
 		{"net.route", "of=web is=yes", Pass, "default route by eth0"},
 		{"net.route", "of=web is=no", Fail, "no default route"},
 		{"net.route", "of=side is=no", Pass, "no default route"},
@@ -403,6 +434,35 @@ func TestEvidence(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// TestRemoveAnswers: what a learner made outside of the world goes, where it is what the lab asked for; anything else that was answered stays.
+func TestRemoveAnswers(t *testing.T) {
+	dir := t.TempDir()
+	lab := &Lab{Steps: []Step{{ID: "x"}, {ID: "note", Ask: &Ask{Name: "note", Kind: "text", Removes: dir + "/note.*"}}}}
+	for _, test := range []struct {
+		name string
+		make func(name string) error
+		uid  int
+		gone bool
+	}{
+		{"note.1", touch, os.Getuid(), true},
+		{"thesis", touch, os.Getuid(), false},
+		{"note.2", touch, os.Getuid() + 1, false},
+		{"note.3", func(name string) error { return os.Mkdir(name, 0o700) }, os.Getuid(), false},
+		{"note.4", func(name string) error { return os.Symlink("thesis", name) }, os.Getuid(), false},
+	} {
+		name := filepath.Join(dir, test.name)
+		if err := test.make(name); err != nil {
+			t.Fatal(err)
+		}
+		left, err := RemoveAnswers(lab, &LabRecord{Answers: map[string]Answer{"note": {Text: name}}}, test.uid)
+		if _, missing := os.Lstat(name); err != nil || len(left) > 0 || (missing != nil) != test.gone {
+			t.Errorf("%s: %v %v, gone: %v", test.name, left, err, missing)
+		}
+	}
+}
+
+func touch(name string) error { return os.WriteFile(name, nil, 0o600) }
 
 func TestInhabitants(t *testing.T) {
 	m := machineOf()

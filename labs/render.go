@@ -62,10 +62,12 @@ func (s Style) Odd(text string) string  { return s.paint(yellow, text) }
 
 var (
 	listItem = lazily(`^(\s*(?:[-*]|\d+\.) +)(.*)$`)
+	choice   = lazily(`^\*\*([a-z])\*\* (.*)$`) // of an answer
 	link     = lazily(`\[([^\]]+)\]\(([^)]+)\)`)
 )
 
-// Markdown draws the part of Markdown that labs use: paragraphs, lists, quotes, blocks of code; code and bold in a line.
+// Markdown draws the part of Markdown that labs use: paragraphs, lists, quotes, blocks of code; code and bold in a line. Without colours it is text
+// for a pager or a mail: of Markdown's marks only those around code in a line stay, where nothing else would tell what is to be typed.
 func (s Style) Markdown(markdown string) string {
 	var out strings.Builder
 	paragraph, head := "", ""
@@ -93,6 +95,9 @@ func (s Style) Markdown(markdown string) string {
 		case item != nil:
 			flush()
 			head, paragraph = item[1], item[2]
+			if letter := choice().FindStringSubmatch(paragraph); letter != nil && !s.Colour {
+				paragraph = letter[1] + ") " + letter[2]
+			}
 		case strings.HasPrefix(line, "> "):
 			if head != "│ " {
 				flush()
@@ -185,7 +190,7 @@ func (s Style) Wrap(head, text string) []string {
 	}
 	lines, line, used := []string{}, head, uniseg.StringWidth(head)
 	begin := used
-	for _, word := range pieces(text) {
+	for _, word := range pieces(text, min(longestWhole, width*2/3)) {
 		visible := strings.TrimRight(word, " ")
 		if w := uniseg.StringWidth(visible); used+w > width && used > begin {
 			lines = append(lines, strings.TrimRight(line, " "))
@@ -202,17 +207,23 @@ const (
 	opening = "（《「『【“‘("
 )
 
-// pieces cuts text where a line may end. Blanks stay with what stands before them.
-func pieces(text string) []string {
+// longestWhole is how long code in a line may be that no line end comes into: it is there to be typed.
+const longestWhole = 40
+
+// pieces cuts text where a line may end: not in code that is no wider than whole. Blanks stay with what stands before them.
+func pieces(text string, whole int) []string {
 	var list []string
 	piece := ""
 	var before rune
-	inCode := false
-	for _, r := range text {
+	inCode, kept := false, false
+	for i, r := range text {
 		if r == '`' {
 			inCode = !inCode
+			code, _, closed := strings.Cut(text[i+1:], "`")
+			kept = inCode && closed && uniseg.StringWidth(code) <= whole
 		}
-		breaks := before == ' ' && r != ' ' ||
+		begins := inCode && r == '`'
+		breaks := before == ' ' && r != ' ' && (begins || !kept) ||
 			!inCode && piece != "" && (isWide(before) || isWide(r)) && before != '`' && r != '`' && before != '*' && r != '*' ||
 			before == '`' && !inCode && isWide(r)
 		if breaks && (strings.ContainsRune(closing, r) || strings.ContainsRune(opening, before)) {

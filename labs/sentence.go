@@ -120,7 +120,7 @@ func (j *Judge) sentence(c Check) string {
 	case "proc.status":
 		return j.say("%s in the status of %s is %s", one("field"), of, j.compared(a))
 	case "proc.idmap":
-		return j.say("id %s in %s is outside %s", one("inside"), of, j.meant(one("outside")))
+		return j.say("id %s in %s is %s outside", one("inside"), of, j.meant(one("outside")))
 	case "proc.parent":
 		return j.say("the parent of %s is %s", of, j.who(one("is")))
 	case "proc.zombies":
@@ -128,6 +128,11 @@ func (j *Judge) sentence(c Check) string {
 			return j.say("there is no zombie below %s", of)
 		}
 		return j.say("zombies below %s: %s", of, j.compared(a))
+	case "proc.reaped":
+		if one("since") != "" {
+			return j.say("%s has reaped another child since", of)
+		}
+		return j.say("%s has reaped a child", of)
 	case "proc.children":
 		return j.say("living children of %s: %s", of, j.compared(a))
 	case "proc.renewed":
@@ -180,7 +185,14 @@ func (j *Judge) sentence(c Check) string {
 		return j.say("%s belongs to another id than yours", path)
 	case "upper.has":
 		return j.say("in the upper folder of %s, %s is: %s", of, path, j.word(one("is")))
+	case "ipc.queues":
+		return j.say("message queues in the ipc namespace of %s: %s", of, j.compared(a))
+	case "net.counter":
+		return j.say("%s in the network of %s: %s", one("counter"), of, j.compared(a))
 	case "net.listens":
+		if owner, port, ok := publishedPort(one("port")); ok {
+			return j.say("in the network of %s somebody listens where %s publishes its port %s", of, owner, port)
+		}
 		return j.say("in the network of %s somebody listens on port %s", of, one("port"))
 	case "net.route":
 		if one("is") == "no" {

@@ -186,12 +186,12 @@ func TestAstray(t *testing.T) {
 	tells := func(want string, args ...string) {
 		t.Helper()
 		out, err := l.minipod(args...)
-		if all := fmt.Sprintf("%s%v", out, err); !strings.Contains(strings.Join(strings.Fields(all), " "), want) {
+		if all := fmt.Sprintf("%s%v", out, err); !strings.Contains(strings.Join(strings.Fields(strings.ReplaceAll(all, "│", "")), " "), want) {
 			t.Errorf("%s: %s, want %s", args, all, want)
 		}
 	}
 	tells("", "run", "-d", "--name", "bok", "alpine", "sleep", "9001") // which no lab looks for
-	tells("Running here: `bok`.", "lab", "check")
+	tells("running here: `bok`.", "lab", "check")
 	tells("Lab 01 still runs. To end it: minipod lab reset 01", "lab", "start", "02")
 	tells("hint: lab 02 is open, and MINIPOD_ROOT here is that of lab 01: export MINIPOD_ROOT="+l.labs().World("02")+"; else: remove that one (minipod rm -f bok)",
 		"run", "-d", "--name", "bok", "alpine", "true")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -159,4 +160,32 @@ func GroupsOf(files fs.FS, processes []Process, self int) []string {
 		}
 	}
 	return groups
+}
+
+// RemoveAnswers removes the files outside of the world whose names the learner was asked for, and returns those that are left. It removes nothing
+// but plain files of the learner's own with a name as the lab has it (`removes`): whoever answers with another keeps it.
+func RemoveAnswers(lab *Lab, record *LabRecord, uid int) (left []string, err error) {
+	if record == nil {
+		return nil, nil
+	}
+	for _, s := range lab.Steps {
+		if s.Ask == nil || s.Ask.Removes == "" {
+			continue
+		}
+		name := record.Answers[s.Ask.Name].Text
+		if fits, _ := path.Match(s.Ask.Removes, name); !fits {
+			continue
+		}
+		info, missing := os.Lstat(name)
+		if missing != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); !ok || int(st.Uid) != uid {
+			continue
+		}
+		if failed := os.Remove(name); failed != nil {
+			left, err = append(left, "file "+name), errors.Join(err, failed)
+		}
+	}
+	return left, err
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 // A box is a frame around lines of text and further boxes.
@@ -50,8 +52,8 @@ func (b *box) draw(width int) []string {
 // Boxes draws who lives where: a box for each user namespace, nested as they descend from one another, and in it the
 // containers, each with the namespaces that are its own and those that it shares. No line is wider than width columns.
 // With ids it is these containers alone; with whom they share is told of all.
-func Boxes(s *Snapshot, width int, ids ...string) string {
-	host := &box{title: fmt.Sprintf("host: user namespace %d", s.Host["user"])}
+func Boxes(s *Snapshot, language lang.Lang, width int, ids ...string) string {
+	host := &box{title: language.Say("host: user namespace %d", s.Host["user"])}
 	var words []string
 	for _, kind := range types[1:] {
 		if inode, ok := s.Host[kind]; ok {
@@ -66,7 +68,7 @@ func Boxes(s *Snapshot, width int, ids ...string) string {
 			host.add("PID %-7d %s", p.PID, p.Label())
 		}
 	}
-	users := userBoxes(s, host, wanted)
+	users := userBoxes(s, language, host, wanted)
 	for _, c := range s.Containers {
 		sandbox := s.process(c.PID)
 		if sandbox == nil || !wanted(c.ID) {
@@ -76,13 +78,13 @@ func Boxes(s *Snapshot, width int, ids ...string) string {
 		if !ok {
 			in = host
 		}
-		in.inner = append(in.inner, containerBox(s, c, sandbox))
+		in.inner = append(in.inner, containerBox(s, language, c, sandbox))
 	}
 	return strings.Join(host.draw(width), "\n") + "\n"
 }
 
 // userBoxes makes a box for each user namespace that a sandbox lives in, and puts it into the one that it descends from.
-func userBoxes(s *Snapshot, host *box, wanted func(id string) bool) map[uint64]*box {
+func userBoxes(s *Snapshot, language lang.Lang, host *box, wanted func(id string) bool) map[uint64]*box {
 	users := map[uint64]*box{s.Host["user"]: host}
 	var order []uint64
 	for _, c := range s.Containers {
@@ -94,9 +96,9 @@ func userBoxes(s *Snapshot, host *box, wanted func(id string) bool) map[uint64]*
 		if _, known := users[inode]; known || !ok {
 			continue
 		}
-		title := fmt.Sprintf("user namespace %d", inode)
+		title := language.Say("user namespace %d", inode)
 		if owner, ok := s.Owners[inode]; ok && owner.UID >= 0 {
-			title += fmt.Sprintf(", made by uid %d", owner.UID)
+			title += language.Say(", made by uid %d", owner.UID)
 		}
 		users[inode] = &box{title: title}
 		order = append(order, inode)
@@ -108,7 +110,7 @@ func userBoxes(s *Snapshot, host *box, wanted func(id string) bool) map[uint64]*
 		case !ok && parent == 0: // out of our sight
 			outer = host
 		case !ok: // no container lives in it: the one of which all that have a network descend
-			outer = &box{title: fmt.Sprintf("user namespace %d, which owns the pods' network", parent)}
+			outer = &box{title: language.Say("user namespace %d, which owns the pods' network", parent)}
 			users[parent] = outer
 			host.below = append(host.below, outer)
 		}
@@ -120,8 +122,8 @@ func userBoxes(s *Snapshot, host *box, wanted func(id string) bool) map[uint64]*
 // longest is how many processes of a container are drawn before the rest is only counted.
 const longest = 12
 
-func containerBox(s *Snapshot, c Container, sandbox *Process) *box {
-	b := &box{title: "container " + Printable(c.Name)}
+func containerBox(s *Snapshot, language lang.Lang, c Container, sandbox *Process) *box {
+	b := &box{title: language.Say("container %s", Printable(c.Name))}
 	var own []string
 	shared := map[string][]string{}
 	var partners []string
@@ -131,7 +133,7 @@ func containerBox(s *Snapshot, c Container, sandbox *Process) *box {
 		if !ok {
 			continue
 		}
-		word, with := fmt.Sprintf("%s %d", kind, inode), partnersOf(s, c, kind, inode)
+		word, with := fmt.Sprintf("%s %d", kind, inode), partnersOf(s, language, c, kind, inode)
 		if with == "" {
 			own = append(own, word)
 			continue
@@ -142,10 +144,14 @@ func containerBox(s *Snapshot, c Container, sandbox *Process) *box {
 		shared[with] = append(shared[with], word)
 	}
 	if len(own) > 0 {
-		b.lines = append(b.lines, line{"its own: ", own})
+		b.lines = append(b.lines, line{language.Say("its own: "), own})
 	}
 	for _, with := range partners {
-		b.lines = append(b.lines, line{"shared with " + with + ": ", shared[with]})
+		head := language.Say("shared with %s: ", with)
+		if with == language.Say("host") {
+			head = language.Say("shared with host: ")
+		}
+		b.lines = append(b.lines, line{head, shared[with]})
 	}
 	drawn := 0
 	for i := range s.Processes {
@@ -158,12 +164,12 @@ func containerBox(s *Snapshot, c Container, sandbox *Process) *box {
 		}
 		differs := ""
 		if list := differences(p, home); len(list) > 0 { // before the command line, which may be long
-			differs = "[in " + strings.Join(list, ", ") + "] "
+			differs = language.Say("[in %s] ", strings.Join(list, ", "))
 		}
-		b.add("PID %-7d here %-5s %s%s", p.PID, p.inside(), differs, p.Label())
+		b.add("%s", language.Say("PID %-7d here %-5s %s%s", p.PID, p.inside(), differs, p.Label()))
 	}
 	if drawn > longest {
-		b.add("and %d more", drawn-longest)
+		b.add("%s", language.Say("and %d more", drawn-longest))
 	}
 	return b
 }
@@ -184,17 +190,17 @@ func (s *Snapshot) home(c Container, sandbox *Process) map[string]uint64 {
 }
 
 // partnersOf says with whom a container's sandbox shares a namespace: the host, other containers, or nobody.
-func partnersOf(s *Snapshot, c Container, kind string, inode uint64) string {
+func partnersOf(s *Snapshot, language lang.Lang, c Container, kind string, inode uint64) string {
 	var names []string
 	if s.Host[kind] == inode {
-		names = append(names, "host")
+		names = append(names, language.Say("host"))
 	}
 	for _, other := range s.Containers {
 		if p := s.process(other.PID); other.ID != c.ID && p != nil && s.home(other, p)[kind] == inode && s.Host[kind] != inode {
 			names = append(names, Printable(other.Name))
 		}
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(names, language.Say(", "))
 }
 
 // differences are the namespaces that a process has made for itself in the container.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 // A Cgroup is a group of the unified hierarchy (cgroup v2) that a container's process is in, or that holds such a group.
@@ -30,9 +32,10 @@ type Cgroup struct {
 
 // A Hierarchy is what ReadCgroups found.
 type Hierarchy struct {
-	Root    string           // where cgroup v2 is mounted
-	Missing string           // why there is nothing to show: this machine's cgroups are not v2
-	Groups  []Cgroup         // sorted by path
+	Root    string   // where cgroup v2 is mounted
+	Missing string   // why there is nothing to show: this machine's cgroups are not v2
+	Groups  []Cgroup // sorted by path
+	why     func(lang.Lang) string
 	Text    map[int][]string // /proc/PID/cgroup of each container's PID 1, line by line
 }
 
@@ -45,7 +48,10 @@ func ReadCgroups(from Source, root string, s *Snapshot) (*Hierarchy, error) {
 		}
 	}
 	var err error
-	if h.Missing, err = notUnified(root); err != nil || h.Missing != "" {
+	if h.why, err = notUnified(root); err != nil || h.why != nil {
+		if h.why != nil {
+			h.Missing = h.why(lang.English)
+		}
 		return h, err
 	}
 	members := map[string][]int{}
@@ -88,24 +94,27 @@ func ReadCgroups(from Source, root string, s *Snapshot) (*Hierarchy, error) {
 // as /../name.
 func outside(name string) bool { return strings.HasPrefix(name, "/..") }
 
-// notUnified says why root is no cgroup v2 that has anything to tell, or "". Where version 1 has the controllers, systemd
+// notUnified says why root is no cgroup v2 that has anything to tell, or nil. Where version 1 has the controllers, systemd
 // mounts a version 2 without them beside it, at unified (or at none).
-func notUnified(root string) (string, error) {
+func notUnified(root string) (why func(lang.Lang) string, err error) {
+	because := func(format string, v ...any) func(lang.Lang) string {
+		return func(language lang.Lang) string { return language.Say(format, v...) }
+	}
 	controllers, err := os.ReadFile(filepath.Join(root, "cgroup.controllers"))
 	if err == nil {
 		if useful(string(controllers)) {
-			return "", nil
+			return nil, nil
 		}
-		return fmt.Sprintf("the cgroup v2 at %s has no controller for memory, pids or cpu: this machine uses cgroup v1 for them", root), nil
+		return because("the cgroup v2 at %s has no controller for memory, pids or cpu: this machine uses cgroup v1 for them", root), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read the cgroups: %w", err)
+		return nil, fmt.Errorf("read the cgroups: %w", err)
 	}
 	beside := filepath.Join(root, "unified")
 	if controllers, err := os.ReadFile(filepath.Join(beside, "cgroup.controllers")); err == nil && !useful(string(controllers)) {
-		return fmt.Sprintf("%s is cgroup v1, and the v2 at %s has no controller for memory, pids or cpu", root, beside), nil
+		return because("%s is cgroup v1, and the v2 at %s has no controller for memory, pids or cpu", root, beside), nil
 	}
-	return fmt.Sprintf("%s is not cgroup v2: it has no cgroup.controllers", root), nil
+	return because("%s is not cgroup v2: it has no cgroup.controllers", root), nil
 }
 
 func useful(controllers string) bool {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 // fakeCgroups writes files below a folder, which is returned.
@@ -73,10 +75,10 @@ func TestCgroupTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := CgroupTree(h, s, 0); got != cgroups[1:] {
+	if got := CgroupTree(h, s, lang.English, 0); got != cgroups[1:] {
 		t.Errorf("got\n%s", got)
 	}
-	for line := range strings.Lines(CgroupTree(h, s, 40)) {
+	for line := range strings.Lines(CgroupTree(h, s, lang.English, 40)) {
 		if Width(strings.TrimSuffix(line, "\n")) > 40 {
 			t.Error(line)
 		}
@@ -102,7 +104,7 @@ func TestCgroupV1(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, h, err)
 			continue
 		}
-		got := CgroupTree(h, s, 0)
+		got := CgroupTree(h, s, lang.English, 0)
 		if first, rest, _ := strings.Cut(got, "\n"); !strings.Contains(first, tt.why) || rest != "web: /proc/101/cgroup\n  4:memory:/a\n  0::/\ndb: /proc/201/cgroup\n" {
 			t.Errorf("%s: %s", name, got)
 		}
@@ -116,7 +118,7 @@ func TestCgroupWords(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{"max 100000": "of max", "150000 100000": "of 1.5 (150000 µs in each 100000 µs)", "5 0": "of 5", "": "of "} {
-		if got := cpuText(text); got != want {
+		if got := cpuText(text, lang.English); got != want {
 			t.Errorf("cpuText(%q) = %q, want %q", text, got, want)
 		}
 	}

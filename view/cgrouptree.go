@@ -6,11 +6,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 // CgroupTree draws the groups, each with its limits and usage and then the processes in it. Lines end at width columns; 0 is
 // no end. Without cgroup v2 it is one line that says so, and what /proc/PID/cgroup has.
-func CgroupTree(h *Hierarchy, s *Snapshot, width int) string {
+func CgroupTree(h *Hierarchy, s *Snapshot, language lang.Lang, width int) string {
 	var b strings.Builder
 	put := func(line string) {
 		if width > 0 {
@@ -19,7 +21,7 @@ func CgroupTree(h *Hierarchy, s *Snapshot, width int) string {
 		b.WriteString(line + "\n")
 	}
 	if h.Missing != "" {
-		put("no limits or usage to show: " + h.Missing)
+		put(language.Say("no limits or usage to show: ") + h.why(language))
 		for _, c := range s.Containers {
 			put(fmt.Sprintf("%s: /proc/%d/cgroup", Printable(c.Name), c.PID))
 			for _, line := range h.Text[c.PID] {
@@ -38,9 +40,9 @@ func CgroupTree(h *Hierarchy, s *Snapshot, width int) string {
 			up, text = top, g.Path
 		}
 		if outside(g.Path) {
-			up, text = top, g.Path+" (outside of this cgroup namespace)"
+			up, text = top, language.Say("%s (outside of this cgroup namespace)", g.Path)
 		}
-		n := &node{text: Printable(text), notes: g.lines()}
+		n := &node{text: Printable(text), notes: g.lines(language)}
 		nodes[g.Path] = n
 		up.children = append(up.children, n)
 		for _, pid := range g.Processes {
@@ -57,29 +59,29 @@ func CgroupTree(h *Hierarchy, s *Snapshot, width int) string {
 }
 
 // lines are what the group's controllers say, one a line.
-func (g *Cgroup) lines() []string {
+func (g *Cgroup) lines(language lang.Lang) []string {
 	var lines []string
 	if g.MemoryCurrent != "" {
-		line := "memory " + bytesText(g.MemoryCurrent) + " of " + bytesText(g.MemoryMax)
+		line := language.Say("memory %s of %s", bytesText(g.MemoryCurrent), bytesText(g.MemoryMax))
 		if g.SwapMax != "" {
-			line += ", swap of " + bytesText(g.SwapMax)
+			line += language.Say(", swap of %s", bytesText(g.SwapMax))
 		}
 		if g.OOMKills > 0 {
-			line += fmt.Sprintf(", OOM kills: %d", g.OOMKills)
+			line += language.Say(", OOM kills: %d", g.OOMKills)
 		}
 		lines = append(lines, line)
 	}
 	if g.PidsCurrent != "" {
-		lines = append(lines, "pids "+g.PidsCurrent+" of "+g.PidsMax)
+		lines = append(lines, language.Say("pids %s of %s", g.PidsCurrent, g.PidsMax))
 	}
 	if g.CPUMax != "" {
-		line := "cpu " + cpuText(g.CPUMax)
+		line := language.Say("cpu %s", cpuText(g.CPUMax, language))
 		if g.CPUWeight != "" {
-			line += ", weight " + g.CPUWeight
+			line += language.Say(", weight %s", g.CPUWeight)
 		}
-		line += ", used " + microseconds(g.CPUStat["usage_usec"])
+		line += language.Say(", used %s", microseconds(g.CPUStat["usage_usec"]))
 		if n := g.CPUStat["nr_throttled"]; n > 0 {
-			line += fmt.Sprintf(", throttled %d times for %s", n, microseconds(g.CPUStat["throttled_usec"]))
+			line += language.Say(", throttled %d times for %s", n, microseconds(g.CPUStat["throttled_usec"]))
 		}
 		lines = append(lines, line)
 	}
@@ -101,14 +103,14 @@ func bytesText(text string) string {
 }
 
 // cpuText is cpu.max in processors: "50000 100000" are 0.5.
-func cpuText(text string) string {
+func cpuText(text string, language lang.Lang) string {
 	quota, period, _ := strings.Cut(text, " ")
 	q, err := strconv.ParseFloat(quota, 64)
 	p, err2 := strconv.ParseFloat(period, 64)
 	if err != nil || err2 != nil || p == 0 {
-		return "of " + quota // max
+		return language.Say("of %s", quota) // max
 	}
-	return fmt.Sprintf("of %s (%s µs in each %s µs)", strconv.FormatFloat(q/p, 'g', 3, 64), quota, period)
+	return language.Say("of %s (%s µs in each %s µs)", strconv.FormatFloat(q/p, 'g', 3, 64), quota, period)
 }
 
 func microseconds(n uint64) string {

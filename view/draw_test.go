@@ -3,6 +3,8 @@ package view
 import (
 	"strings"
 	"testing"
+
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 func TestPrintable(t *testing.T) {
@@ -115,20 +117,20 @@ const boxes = `
 
 func TestBoxes(t *testing.T) {
 	s := readWeb(t)
-	if got := Boxes(s, 74); got != boxes[1:] {
+	if got := Boxes(s, lang.English, 74); got != boxes[1:] {
 		t.Errorf("got\n%s", got)
 	}
 	for _, width := range []int{100, 74, 30} {
-		for line := range strings.Lines(Boxes(s, width)) {
+		for line := range strings.Lines(Boxes(s, lang.English, width)) {
 			if got := Width(strings.TrimSuffix(line, "\n")); got != width {
 				t.Errorf("%d columns, want %d: %s", got, width, line)
 			}
 		}
 	}
-	if got := Boxes(s, 74, "db-id"); strings.Contains(got, "nginx") || !strings.Contains(got, "数据库") {
+	if got := Boxes(s, lang.English, 74, "db-id"); strings.Contains(got, "nginx") || !strings.Contains(got, "数据库") {
 		t.Errorf("of db alone:\n%s", got)
 	}
-	if got := Boxes(s, 3); !strings.Contains(got, "┌─") {
+	if got := Boxes(s, lang.English, 3); !strings.Contains(got, "┌─") {
 		t.Errorf("no room at all:\n%s", got)
 	}
 }
@@ -139,7 +141,7 @@ func TestBoxesShared(t *testing.T) {
 		fake{101, 1, 100, "minipod", []string{"minipod", "sandbox", "web"}, []int{1}, webNamespaces},
 		fake{201, 1, 100, "minipod", []string{"minipod", "sandbox", "side"}, []int{1}, webNamespaces + " mnt=2201 pid=2202"},
 	)
-	got := Boxes(read(t, from, []Container{{"w", "web", 101, 100}, {"s", "side", 201, 100}}), 90)
+	got := Boxes(read(t, from, []Container{{"w", "web", 101, 100}, {"s", "side", 201, 100}}), lang.English, 90)
 	for _, want := range []string{"its own: mnt 2001  pid 2002 ", "shared with side: net 2003  ipc 2004", "its own: mnt 2201  pid 2202 ", "shared with web: net 2003"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing:\n%s", want, got)
@@ -169,15 +171,40 @@ PID      INSIDE   STATE          ROLE        PROCESS
 
 func TestTree(t *testing.T) {
 	s := readWeb(t)
-	if got := Tree(s, "ann (uid 1000)", 100); got != tree[1:] {
+	if got := Tree(s, lang.English, "ann (uid 1000)", 100); got != tree[1:] {
 		t.Errorf("got\n%s", got)
 	}
-	for line := range strings.Lines(Tree(s, "ann", 60)) {
+	for line := range strings.Lines(Tree(s, lang.English, "ann", 60)) {
 		if Width(strings.TrimSuffix(line, "\n")) > 60 {
 			t.Error(line)
 		}
 	}
-	if got := Tree(s.Of(func(id string) bool { return id == "db-id" }), "ann", 0); strings.Contains(got, "nginx") || !strings.Contains(got, "   └─ 数据库 --端口=5432\n") {
+	if got := Tree(s.Of(func(id string) bool { return id == "db-id" }), lang.English, "ann", 0); strings.Contains(got, "nginx") || !strings.Contains(got, "   └─ 数据库 --端口=5432\n") {
 		t.Errorf("of db alone:\n%s", got)
+	}
+}
+
+// TestDrawnInChinese: wide characters or not, the right side of each frame stands in one column, and the columns of a tree keep theirs.
+func TestDrawnInChinese(t *testing.T) {
+	s := readWeb(t)
+	drawn := Boxes(s, lang.Chinese, 74)
+	for line := range strings.Lines(drawn) {
+		if Width(strings.TrimSuffix(line, "\n")) != 74 {
+			t.Error(line)
+		}
+	}
+	for _, want := range []string{"┌─ 宿主机：用户命名空间 ", "┌─ 容器 ", "自己的："} {
+		if !strings.Contains(drawn, want) {
+			t.Errorf("no %q in\n%s", want, drawn)
+		}
+	}
+	lines := strings.Split(Tree(s, lang.Chinese, "ann", 0), "\n")
+	column := Width(lines[0][:strings.Index(lines[0], "角色")])
+	for _, role := range []string{"用户", "1 号进程", "命令"} {
+		for _, line := range lines {
+			if i := strings.Index(line, role); i >= 0 && Width(line[:i]) != column {
+				t.Errorf("%q has its role in another column than %d", line, column)
+			}
+		}
 	}
 }

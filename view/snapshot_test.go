@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"codeberg.org/minipod/minipod/internal/lang"
+
 	"codeberg.org/minipod/minipod/internal/linux"
 )
 
@@ -174,7 +176,7 @@ func TestSharedPIDs(t *testing.T) {
 			t.Errorf("process %d is %q, want %q", p.PID, got, want[p.PID])
 		}
 	}
-	boxes := Boxes(s, 100)
+	boxes := Boxes(s, lang.English, 100)
 	for _, line := range []string{"shared with web: pid 2002", "shared with debug: pid 2002", "PID 201     minipod sandbox debug", "PID 211     here 10    orphan"} {
 		if !strings.Contains(boxes, line) {
 			t.Errorf("%q is missing in\n%s", line, boxes)

@@ -1,10 +1,11 @@
 package view
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+
+	"codeberg.org/minipod/minipod/internal/lang"
 )
 
 // A node is a line of a drawn tree, notes in lines of their own, and what hangs below it.
@@ -45,7 +46,7 @@ func (n *node) notesBelow(prefix string, line func(branches, text string, n *nod
 
 // Tree draws the snapshot's processes below their user, with their PIDs on the host and inside. Lines end at width
 // columns; 0 is no end.
-func Tree(s *Snapshot, user string, width int) string {
+func Tree(s *Snapshot, language lang.Lang, user string, width int) string {
 	top := &node{}
 	nodes := map[int]*node{}
 	of := map[*node]*Process{}
@@ -62,23 +63,26 @@ func Tree(s *Snapshot, user string, width int) string {
 		}
 		up.children = append(up.children, nodes[p.PID])
 	}
-	const columns = "%-8s %-8s %-14s %-11s %s"
 	var b strings.Builder
 	put := func(pid, inside, state, role, text string) {
-		line := strings.TrimRight(fmt.Sprintf(columns, pid, inside, Printable(state), role, text), " ")
+		columns := pad(pid, 8) + " " + pad(inside, 8) + " " + pad(Printable(state), 14) + " " + pad(role, 11) + " " + text
+		line := strings.TrimRight(columns, " ")
 		if width > 0 {
 			line = Cut(line, width)
 		}
 		b.WriteString(line + "\n")
 	}
-	put("PID", "INSIDE", "STATE", "ROLE", "PROCESS")
-	put("", "", "", "user", Printable(user))
+	put("PID", language.Say("INSIDE"), language.Say("STATE"), language.Say("ROLE"), language.Say("PROCESS"))
+	put("", "", "", language.Say("user"), Printable(user))
 	top.draw(func(branches, text string, n *node) {
 		p := of[n]
-		put(strconv.Itoa(p.PID), p.inside(), p.State, string(p.Role), branches+text)
+		put(strconv.Itoa(p.PID), p.inside(), p.State, p.Role.in(language), branches+text)
 	})
 	return b.String()
 }
+
+// in is the role in that language.
+func (r Role) in(language lang.Lang) string { return language.Say(string(r)) }
 
 // Below returns the container's processes that its own pid namespace shows: what docker's `top` lists.
 func Below(s *Snapshot, container string) []Process {

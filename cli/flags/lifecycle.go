@@ -91,7 +91,7 @@ func ParseExec(arguments []string) (*Exec, error) {
 		return nil, err
 	}
 	if err == nil && len(rest) < 2 {
-		err = fmt.Errorf("exec needs a container and a command, got %d arguments", len(rest))
+		err = errors.New("exec needs a container and a command")
 	}
 	if err == nil {
 		e.Container, e.Args = rest[0], rest[1:]

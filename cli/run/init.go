@@ -2,9 +2,12 @@ package run
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 
 	"codeberg.org/minipod/minipod/internal/hint"
+	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/runtime"
 	"codeberg.org/minipod/minipod/state"
@@ -36,7 +39,19 @@ func init() { //nolint:gochecknoinits // see above
 		return
 	}
 	if err != nil && !errors.Is(err, ErrSaid) {
-		hint.Print(os.Stderr, state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound)))
+		Complain(os.Stderr, state.Placed(err, os.Getenv, errors.Is(err, runtime.ErrNotFound)))
 	}
 	os.Exit(status)
+}
+
+// Complain is hint.Print, in the person's language where both halves can be said in it: then it is about what was typed.
+func Complain(w io.Writer, err error) {
+	language := lang.Find(os.Getenv)
+	problem, ok := language.Translate(err.Error())
+	advice, ok2 := language.Translate(hint.Of(err))
+	if !ok || !ok2 {
+		hint.Print(w, err)
+		return
+	}
+	fmt.Fprintf(w, "minipod: %s\n%s\n", problem, language.Say("hint: %s", advice))
 }

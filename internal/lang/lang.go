@@ -1,4 +1,5 @@
-// Package lang is the language that a person reads: of the labs, and of what --explain tells. Everything else that minipod says is English.
+// Package lang is the language that a person reads: of the labs, of what --explain tells, of doctor and of the drawings (ns --tree, ps --tree, cgroups).
+// Everything else that minipod says, and all that programs read, is English.
 package lang
 
 import (

@@ -353,6 +353,11 @@ func (p *Program) OpenPath(path string) {
 	p.add(fmt.Sprintf("openat(%q, O_PATH)", path), unix.SYS_OPENAT, atFdcwd, p.bytes(path), unix.O_PATH|unix.O_CLOEXEC).keep = true
 }
 
+// Open opens path for reading and keeps the descriptor.
+func (p *Program) Open(path string) {
+	p.add(fmt.Sprintf("openat(%q, O_RDONLY)", path), unix.SYS_OPENAT, atFdcwd, p.bytes(path), unix.O_RDONLY|unix.O_CLOEXEC).keep = true
+}
+
 // NewMount makes a file system of the given type, attached nowhere, and keeps its descriptor. attr is of MOUNT_ATTR_*.
 func (p *Program) NewMount(fstype string, attr uint64) {
 	p.add(fmt.Sprintf("fsopen(%q)", fstype), unix.SYS_FSOPEN, p.bytes(fstype), unix.FSOPEN_CLOEXEC).keep = true

@@ -214,12 +214,15 @@ func short(v any) string {
 	if v == nil {
 		return "nothing"
 	}
-	data, err := json.Marshal(v)
-	if err != nil {
+	var text strings.Builder
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // a > of a shell's stays one: this is no web page
+	if err := e.Encode(v); err != nil {
 		return fmt.Sprint(v)
 	}
-	if len(data) > 80 {
-		return string(data[:77]) + "..."
+	line := strings.TrimSuffix(text.String(), "\n")
+	if len(line) > 80 {
+		return line[:77] + "..."
 	}
-	return string(data)
+	return line
 }

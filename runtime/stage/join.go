@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"syscall"
@@ -169,6 +170,24 @@ func HostName(user, uts *os.File) (string, error) {
 	return string(name), nil
 }
 
+// Queues is what /proc/sysvipc/msg says of the System V message queues in an ipc namespace that the user namespace owns: which namespace
+// it is about is settled when it is opened.
+func Queues(user, ipc *os.File) (string, error) {
+	const name = "/proc/sysvipc/msg"
+	p := &linux.Program{}
+	p.NotDumpable() // it is in reach there, and its memory is a copy of ours
+	p.Setns(int(user.Fd()), "user")
+	p.Setns(int(ipc.Fd()), "ipc")
+	p.Open(name)
+	file, err := receiveMount(0, p, name)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(file)
+	return string(text), err
+}
+
 // ShareProc returns a proc file system that shows the pid namespace, attached nowhere.
 func ShareProc(user, pids *os.File, attr uint64) (*os.File, error) {
 	p := &linux.Program{}
@@ -180,7 +199,7 @@ func ShareProc(user, pids *os.File, attr uint64) (*os.File, error) {
 	return receiveMount(0, p, "/proc")
 }
 
-// receiveMount runs a program in a child that ends with Pass.
+// receiveMount runs a program in a child that opens something and ends with Pass.
 func receiveMount(flags uintptr, p *linux.Program, path string) (*os.File, error) {
 	ours, theirs, err := linux.SocketPair()
 	if err != nil {
@@ -201,14 +220,14 @@ func receiveMount(flags uintptr, p *linux.Program, path string) (*os.File, error
 	started := child.Started()
 	_, err = child.Wait()
 	if err = errors.Join(started, err); err != nil {
-		return nil, fmt.Errorf("share the mount at %s: %w", path, err)
+		return nil, fmt.Errorf("get %s out of another namespace: %w", path, err)
 	}
 	_, fd, err := linux.Receive(int(ours.Fd()), make([]byte, 1))
 	if err == nil && fd < 0 {
 		err = errors.New("it was not passed on")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("share the mount at %s: %w", path, err)
+		return nil, fmt.Errorf("get %s out of another namespace: %w", path, err)
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }
