@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -34,12 +35,19 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) == 2 && os.Args[1] == parentRole {
+		fmt.Fprintln(os.Stderr, beParent())
+		os.Exit(1)
+	}
 	args, ok := stage.EnterInside(os.Args)
 	if !ok {
 		os.Exit(m.Run())
 	}
 	var err error
 	switch args[0] {
+	case "stay":
+		fmt.Println("here")
+		time.Sleep(time.Minute)
 	case "remove":
 		err = RemoveTree(args[1])
 	case "flatten":
