@@ -111,7 +111,7 @@ func TestPodHooks(t *testing.T) {
 	if took := time.Since(began); took < 3*time.Second || took > time.Minute {
 		t.Errorf("a preStop that never ends took %s of a grace period of 3 s", took)
 	}
-	p.event("FailedPreStopHook", "spec.containers{hooked}")
+	p.event("FailedPreStopHook", "spec.containers{hooked}", "PreStopHook failed: not completed in the grace period of 3s")
 }
 
 func TestPodFailures(t *testing.T) {

@@ -116,7 +116,7 @@ func TestBadFiles(t *testing.T) {
 	for want, v := range map[string]pod.Volume{
 		`MountVolume.SetUp failed for volume "v" : configmap "none" not found`: {ConfigMap: &pod.Files{Name: "none"}},
 		`secret "none" not found`:               {Secret: &pod.Secret{SecretName: "none"}},
-		`references non-existent config key: z`: {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "z", Path: "z"}}}},
+		`configmap references non-existent config key: z`: {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "z", Path: "z"}}}},
 		`invalid path "../x"`:                   {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "a", Path: "../x"}}}},
 		`invalid path "/x"`:                     {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "a", Path: "/x"}}}},
 		`invalid path "x/../../y"`:              {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "a", Path: "x/../../y"}}}},
