@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -20,7 +21,7 @@ func beParent() error {
 	stdruntime.LockOSThread()
 	uids, gids, _, err := idmap.ForUser(os.Getuid(), os.Getgid())
 	if err == nil {
-		_, err = stage.Inside([]string{"stay"}, [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, func(pid int) error { return idmap.Write(pid, uids, gids) })
+		_, err = stage.Inside(context.Background(), []string{"stay"}, [3]*os.File{os.Stdin, os.Stdout, os.Stderr}, func(pid int) error { return idmap.Write(pid, uids, gids) })
 	}
 	return err
 }

@@ -175,7 +175,7 @@ func (w *world) must(err error) {
 func (w *world) inside(args ...string) error {
 	stdruntime.LockOSThread()
 	defer stdruntime.UnlockOSThread()
-	status, err := stage.Inside(args, [3]*os.File{os.Stdin, os.Stderr, os.Stderr}, func(pid int) error { return idmap.Write(pid, w.uids, w.gids) })
+	status, err := stage.Inside(context.Background(), args, [3]*os.File{os.Stdin, os.Stderr, os.Stderr}, func(pid int) error { return idmap.Write(pid, w.uids, w.gids) })
 	if err == nil && status != 0 {
 		err = fmt.Errorf("%s inside: status %d", args[0], status)
 	}
