@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -111,7 +112,32 @@ func TestPodHooks(t *testing.T) {
 	if took := time.Since(began); took < 3*time.Second || took > time.Minute {
 		t.Errorf("a preStop that never ends took %s of a grace period of 3 s", took)
 	}
-	p.event("FailedPreStopHook", "spec.containers{hooked}")
+	p.event("FailedPreStopHook", "spec.containers{hooked}", "PreStopHook failed: not completed in the grace period of 3s")
+}
+
+// A pod that waits for a registry which never answers can be deleted.
+func TestPodDeletedWhilePulling(t *testing.T) {
+	m := newMachine(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	slow := shell("slow", forever)
+	slow.Image = silent.Addr().String() + "/slow:1"
+	p := m.pod("slow", pod.Spec{Containers: []pod.Container{slow}})
+	p.event("Pulling", "spec.containers{slow}")
+	began := time.Now()
+	m.podctl("delete", "slow")
+	p.gone()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("its end took %s", took)
+	}
+	for _, line := range p.events() {
+		if strings.Contains(line, "Failed") {
+			t.Error(line)
+		}
+	}
 }
 
 func TestPodFailures(t *testing.T) {

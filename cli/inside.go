@@ -46,5 +46,5 @@ func status(err error) int {
 		return 0
 	}
 	hint.Print(os.Stderr, err)
-	return hint.ExitRuntime
+	return hint.ExitStatus(err, hint.ExitRuntime)
 }

@@ -26,7 +26,8 @@ const defaultNamespace = "default"
 func (a *app) kubeVerbs() []*urfave.Command {
 	return []*urfave.Command{
 		a.applyVerb(), a.getVerb(), a.describeVerb(), a.deleteVerb(), a.portForwardVerb(),
-		a.labelVerb("label"), a.labelVerb("annotate"), a.setVerb(), a.generateVerb(), a.podGroup(),
+		a.labelVerb("label"), a.labelVerb("annotate"), a.setVerb(), a.patchVerb(), a.replaceVerb(), a.editVerb(), a.generateVerb(),
+		a.podGroup(),
 	}
 }
 

@@ -175,26 +175,48 @@ func (a *app) findPodLogs(p *print.Pod, c *urfave.Context) ([]podLog, error) {
 	return found, nil
 }
 
-// logOf is the id of the container whose log is meant.
+// logOf is the id of the container whose log is meant: validateContainerLogStatus of the kubelet's, in its words. What ended without an id never came to
+// print anything, since it could not be started.
 func logOf(p *print.Pod, name string, previous bool) (string, error) {
 	s := statusOf(p, name)
+	if s == nil {
+		s = &pod.ContainerStatus{}
+	}
+	last := s.LastState.Terminated
 	if previous {
-		if s == nil || s.LastState.Terminated == nil {
+		if last == nil || last.ContainerID == "" {
 			return "", hint.Wrap(serverError("BadRequest", "previous terminated container %q in pod %q not found", name, p.Metadata.Name), "leave out --previous: it has not been restarted")
 		}
-		return s.LastState.Terminated.ContainerID, nil
+		return last.ContainerID, nil
 	}
+	ended := s.State.Terminated
 	switch {
-	case s != nil && s.State.Terminated != nil && s.State.Terminated.ContainerID != "":
-		return s.State.Terminated.ContainerID, nil
-	case s != nil && s.ContainerID != "":
+	case ended != nil && ended.ContainerID != "":
+		return ended.ContainerID, nil
+	case s.State.Running != nil, ended == nil && s.ContainerID != "" && (last == nil || last.ContainerID != ""):
 		return s.ContainerID, nil
+	case last != nil && last.ContainerID != "":
+		return last.ContainerID, nil
 	}
-	reason := pod.ContainerCreating
-	if s != nil && s.State.Waiting != nil && s.State.Waiting.Reason != "" {
-		reason = s.State.Waiting.Reason
+	if ended == nil {
+		ended = last
 	}
-	return "", hint.Wrap(serverError("BadRequest", "container %q in pod %q is waiting to start: %s", name, p.Metadata.Name, reason), "see why: minipod describe pod "+p.Metadata.Name)
+	why := "is waiting to start: " + pod.ContainerCreating
+	switch waiting := s.State.Waiting; {
+	case ended != nil:
+		why = "is terminated"
+		if ended.Message != "" { // no log has it
+			why += ": " + ended.Message
+		}
+	case waiting == nil || waiting.Reason == "":
+	case waiting.Reason == pod.ErrImagePull:
+		why = "is waiting to start: image can't be pulled"
+	case waiting.Reason == pod.ImagePullBackOff:
+		why = "is waiting to start: trying and failing to pull image"
+	default:
+		why = "is waiting to start: " + waiting.Reason
+	}
+	return "", hint.Wrap(serverError("BadRequest", "container %q in pod %q %s", name, p.Metadata.Name, why), "see why: minipod describe pod "+p.Metadata.Name)
 }
 
 // readPodLogs prints logs one after the other, or with -f all at once, line by line.

@@ -69,7 +69,7 @@ func (o *kubeObject) selectable() map[string]string {
 	switch {
 	case o.pod != nil:
 		maps.Copy(known, map[string]string{
-			"spec.nodeName": nodeName(), "spec.restartPolicy": o.pod.Spec.RestartPolicy, "spec.hostNetwork": fmt.Sprint(o.pod.Spec.HostNetwork),
+			"spec.nodeName": o.pod.On(nodeName()), "spec.restartPolicy": o.pod.Spec.RestartPolicy, "spec.hostNetwork": fmt.Sprint(o.pod.Spec.HostNetwork),
 			"spec.schedulerName": "default-scheduler", "spec.serviceAccountName": "", "status.phase": o.pod.Status.Phase, "status.podIP": o.pod.Status.PodIP, "status.nominatedNodeName": "",
 		})
 	case o.event != nil:
@@ -275,7 +275,9 @@ func assemblePod(s *pod.Stored, status *pod.Status) (*kubeObject, error) {
 		return nil, fmt.Errorf("read pod %s: %w", s.Metadata.Name, err)
 	}
 	if spec, ok := o.fields["spec"].(map[string]any); ok {
-		spec["nodeName"] = nodeName()
+		if node := o.pod.On(nodeName()); node != "" {
+			spec["nodeName"] = node
+		}
 	}
 	return o, nil
 }

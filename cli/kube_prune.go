@@ -16,12 +16,15 @@ func applyFlags() []urfave.Flag {
 		&urfave.BoolFlag{Name: "force", Usage: "delete what may not be changed so, and make it anew"},
 		&urfave.BoolFlag{Name: "prune", Usage: "delete what was applied before and is not in the files: with -l or --all"},
 		&urfave.BoolFlag{Name: "all", Usage: "with --prune: of all objects in the files' namespaces"},
+		&urfave.BoolFlag{Name: "server-side", Hidden: true},
 	}
 }
 
 // apply is `apply`: it writes, and then prunes if all of that went well.
 func (a *app) apply(c *urfave.Context) error {
 	switch all, selects := c.Bool("all"), c.String("selector") != ""; {
+	case c.Bool("server-side"):
+		return badUsage(errors.New("--server-side: there is no server, and nobody is noted as a field's manager"), "leave it out: apply merges the file with what was applied before and what is there")
 	case all && selects:
 		return usageError(c, "cannot set --all and --selector at the same time")
 	case c.Bool("prune") && !all && !selects:

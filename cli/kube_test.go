@@ -186,6 +186,31 @@ func TestKubeTyped(t *testing.T) {
 		{"generate yaml done", "…kind: Pod\n…", "", 0},
 		{"generate yaml nope", "", "no such container: nope", 1},
 
+		{"patch cm settings -p {\"data\":{\"size\":\"big\"}}", "configmap/settings patched\n", "", 0},
+		{"patch cm/settings -p data:\u00a0{size:\u00a0big}", "configmap/settings patched (no change)\n", "", 0},
+		{"patch -f FILE -p {\"metadata\":{\"labels\":{\"tier\":\"back\"}}} --dry-run=server -n default", "configmap/settings patched (server dry run)\nsecret/db patched (server dry run)\npersistentvolumeclaim/data patched (server dry run)\n", "", 0},
+		{"patch cm settings --type merge -p {\"data\":{\"size\":null}} -o name", "configmap/settings\n", "", 0},
+		{"get cm settings -o jsonpath={.data}", `{"colour":"red"}`, "", 0},
+		{"patch cm settings --type=json -p [{\"op\":\"remove\",\"path\":\"/data/size\"}]", "", "operation 1, remove /data/size: doc is missing path: /size", 1},
+		{"patch cm settings --type=yaml -p {}", "", `--type must be one of [json merge strategic], not "yaml"`, 1},
+		{"patch cm settings", "", "must specify --patch or --patch-file", 1},
+		{"patch cm settings -p []", "", "a strategic patch is an object\nhint: write -p", 1},
+		{"patch cm settings -p {\"dato\":1}", "", "unknown field \"dato\"\nhint: did you mean \"data\"?", 1},
+		{"patch cm settings -p {\"metadata\":{\"name\":\"other\"}}", "", "the name and the namespace of an object can't be changed", 1},
+		{"patch cm settings -p {\"metadata\":{\"resourceVersion\":\"1\"}}", "", "Error from server (Conflict): Operation cannot be fulfilled on configmaps \"settings\": the object has been modified", 1},
+		{"patch cm nope -p {}", "", "configmaps \"nope\" not found", 1},
+		{"patch cm -p {}", "", "no name was specified", 1},
+		{"patch pod done -p {\"spec\":{\"hostname\":\"x\"}}", "", "The Pod \"done\" is invalid: spec: Forbidden: pod updates may not change fields", 1},
+
+		{"replace -f FILE --dry-run=client -o name", "configmap/settings\nsecret/db\npersistentvolumeclaim/data\n", "", 0},
+		{"replace -f FILE", "configmap/settings replaced\nsecret/db replaced\npersistentvolumeclaim/data replaced\n", "", 0},
+		{"replace -f FILE --force", "configmap \"settings\" deleted\nconfigmap/settings replaced\nsecret \"db\" deleted\nsecret/db replaced\npersistentvolumeclaim \"data\" deleted\npersistentvolumeclaim/data replaced\n", "", 0},
+		{"replace -f FILE -n other", "", "configmaps \"settings\" not found", 1},
+		{"replace -f FILE --grace-period 1", "", "--grace-period must have --force specified", 1},
+		{"replace -f FILE --force --dry-run=server", "", "--dry-run can not be used when --force is set", 1},
+		{"replace", "", "must specify -f", 1},
+		{"apply -f FILE --server-side", "", "--server-side: there is no server", 1},
+
 		{"pod ps -q", "broken\ndone\n", "", 0},
 		{"pod inspect -f {{.status.phase}} done", "Succeeded\n", "", 0},
 		{"pod rm nope", "", "pods \"nope\" not found", 1},
@@ -216,6 +241,45 @@ func TestKubeTyped(t *testing.T) {
 		if !right || !strings.Contains(errOut, c.err) || status != c.status {
 			t.Errorf("%s: status %d, want %d\n%s%s\nwant\n%s%s", c.line, status, c.status, out, errOut, c.out, c.err)
 		}
+	}
+}
+
+// TestEdit is what becomes of an object in an editor, which is a shell command here.
+func TestEdit(t *testing.T) {
+	home(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	file := filepath.Join(t.TempDir(), "objects.yaml")
+	if err := os.WriteFile(file, []byte(someObjects), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, text, status := typed(t, "apply", "-f", file); status != 0 {
+		t.Fatal(text)
+	}
+	for _, c := range []struct {
+		editor, out, err string // contained
+		status           int
+		data             string // of the ConfigMap
+	}{
+		{"sed -i 's/colour: red/colour: blue/'", "configmap/settings edited\n", "", 0, `{"colour":"blue"}`},
+		{"true", "", "Edit cancelled, no changes made.\n", 0, `{"colour":"blue"}`},
+		{"sed -i s/^/#/", "", "Edit cancelled, saved file was empty.\n", 0, `{"colour":"blue"}`},
+		{"false", "", `there was a problem with the editor "false": exit status 1`, 1, `{"colour":"blue"}`},
+		{"sed -i 's/^data:/dato:/'", "", "unknown field \"dato\"", 1, `{"colour":"blue"}`},
+		{"sed -i s/^data:/data/", "", "Edit cancelled, no valid changes were saved.", 1, `{"colour":"blue"}`},
+		// The second time the reason stands above, and what is wrong can be mended.
+		{"sed -i -e '/was not valid/,$ s/colour: 1$/colour: green/; s/colour: blue/colour: 1/'", "edited", "", 0, `{"colour":"green"}`},
+	} {
+		t.Setenv("KUBE_EDITOR", c.editor)
+		out, errOut, status := typed(t, "edit", "cm", "settings")
+		if !strings.Contains(out, c.out) || !strings.Contains(errOut, c.err) || status != c.status {
+			t.Errorf("%s: status %d, want %d\n%s%s\nwant\n%s%s", c.editor, status, c.status, out, errOut, c.out, c.err)
+		}
+		if data, _, _ := typed(t, "get", "cm", "settings", "-o", "jsonpath={.data}"); data != c.data {
+			t.Errorf("%s makes it %s, want %s", c.editor, data, c.data)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "minipod-edit-*")); err != nil || len(left) != 2 { // the two that were not valid
+		t.Errorf("%v, %v", left, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"codeberg.org/minipod/minipod/kube/manifest"
 	"codeberg.org/minipod/minipod/kube/store"
 	"codeberg.org/minipod/minipod/pod"
+	"codeberg.org/minipod/minipod/state"
 )
 
 // What `apply` and `create -f` do with an object that they have read.
@@ -129,7 +130,12 @@ func (a *app) mergePod(o *manifest.Object, there *pod.Stored, dry bool) (string,
 	if err != nil || dry || how == "unchanged" {
 		return how, err
 	}
-	return how, pod.Change(a.dirs, there.Metadata.UID, o.JSON, func(p *pod.Pod) error {
+	return how, changePod(a.dirs, there, o)
+}
+
+// changePod makes a pod what o says, or answers errOutdated.
+func changePod(dirs state.Dirs, there *pod.Stored, o *manifest.Object) error {
+	return pod.Change(dirs, there.Metadata.UID, o.JSON, func(p *pod.Pod) error {
 		if p.Metadata.Generation != there.Metadata.Generation {
 			return errOutdated
 		}

@@ -22,7 +22,8 @@ func (a *app) reexec(ctx context.Context, unpacks bool) error {
 	if warning != nil && unpacks { // who removes things need not hear that there are ids missing
 		a.warn(warning)
 	}
-	status, err := run.Inside(ctx, uids, gids, a.args, [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
+	// Ctrl-C reaches that one, too: it cleans up for as long as that takes.
+	status, err := run.Inside(context.WithoutCancel(ctx), uids, gids, a.args, [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
 	if err != nil || status == 0 {
 		return err
 	}

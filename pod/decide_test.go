@@ -523,6 +523,22 @@ func TestQOSClass(t *testing.T) {
 	if got := p.QOSClass(); got != "Burstable" {
 		t.Errorf("one of two has limits: %s", got)
 	}
+	for want, whole := range map[string]Resources{
+		"Guaranteed": {Limits: both}, "Burstable": {Limits: both, Requests: map[string]Quantity{"cpu": "500m"}}, "BestEffort": {Limits: map[string]Quantity{"cpu": "0"}},
+	} {
+		p.Spec.Resources = &whole
+		if got := p.QOSClass(); got != want {
+			t.Errorf("as a whole: %s, want %s", got, want)
+		}
+	}
+	p.Spec.Resources = &Resources{} // says nothing
+	if got := p.QOSClass(); got != "Burstable" {
+		t.Errorf("as a whole nothing: %s", got)
+	}
+	p.Spec.Containers = []Container{{Resources: Resources{Limits: map[string]Quantity{"memory": "1Mi"}}}, {Resources: Resources{Limits: map[string]Quantity{"cpu": "1"}}}}
+	if got := p.QOSClass(); got != "Burstable" {
+		t.Errorf("each has one of both: %s", got)
+	}
 }
 
 func TestProber(t *testing.T) {

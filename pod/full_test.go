@@ -102,6 +102,35 @@ func TestStatusOnFullDisk(t *testing.T) {
 	}
 }
 
+// A small status that became a reserve, since the first one was missing when the disk was full, has its whole room again once there is any.
+func TestReserveIsToppedUp(t *testing.T) {
+	dir := onSmallDisk(t)
+	if dir == "" {
+		return
+	}
+	r := reserve{dir}
+	if err := errors.Join(r.put(statusFile, []byte("{}")), os.Remove(r.first())); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		f := fill(t, dir)
+		if err := r.put(statusFile, []byte(`{"phase": "Failed"}`)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Close(), os.Remove(f.Name()), r.put(statusFile, []byte("{}"))); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{r.first(), r.second()} {
+			if info, err := os.Stat(name); err != nil || info.Size() != reserved {
+				t.Errorf("%s: %v, %v", name, info, err)
+			}
+		}
+		if err := os.Remove(r.first()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The pod that has filled the disk can be deleted.
 func TestDeleteOnFullDisk(t *testing.T) {
 	dir := onSmallDisk(t)

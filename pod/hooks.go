@@ -20,6 +20,9 @@ func (e *Engine) terminate(w *worker, c *Container, grace time.Duration) {
 	if c.Lifecycle != nil && c.Lifecycle.PreStop != nil && grace > 0 {
 		ctx, cancel := context.WithDeadline(e.ctx, deadline)
 		message, err := e.hook(ctx, w.running, c, c.Lifecycle.PreStop)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // whatever came of the one that was killed
+			message, err = "", fmt.Errorf("not completed in the grace period of %s", grace.Round(time.Second))
+		}
 		cancel()
 		if err != nil && !isClosed(w.running.Ended()) {
 			e.Events.Tell(event.Warning, "FailedPreStopHook", w.path, "PreStopHook failed: %v%s", err, message)

@@ -219,25 +219,59 @@ func (d *decider) since(list []Condition) []Condition {
 	return list
 }
 
-// QOSClass is the pod's quality of service, by what its containers ask for and may use: Guaranteed, Burstable or BestEffort.
+// QOSClass is the pod's quality of service: by what it asks for and may use as a whole where it says that, else by what each of its containers does
+// (ComputePodQOS of pkg/apis/core/v1/helper/qos).
 func (p *Pod) QOSClass() string {
-	requests, limits, guaranteed := false, false, true
+	if whole := p.Spec.Resources; whole != nil && (whole.mentions("cpu") || whole.mentions("memory")) {
+		return whole.qosClass()
+	}
+	class := ""
 	for c := range p.all() {
-		for _, name := range []string{"cpu", "memory"} {
-			limit, limited := c.Resources.Limits[name]
-			request, requested := c.Resources.Requests[name]
-			limited, requested = limited && limit.MilliValue() != 0, requested && request.MilliValue() != 0
-			limits, requests = limits || limited, requests || requested
-			if !limited || requested && request.MilliValue() != limit.MilliValue() {
-				guaranteed = false
-			}
+		switch one := c.Resources.qosClass(); class {
+		case "", one:
+			class = one
+		default:
+			return Burstable
 		}
 	}
-	switch {
-	case !requests && !limits:
-		return "BestEffort"
-	case guaranteed:
-		return "Guaranteed"
+	return cmp.Or(class, BestEffort)
+}
+
+func (r *Resources) mentions(name string) bool {
+	_, limited := r.Limits[name]
+	_, requested := r.Requests[name]
+	return limited || requested
+}
+
+// qosClass is Guaranteed for who may use what it asks for and no more, of both resources, and BestEffort for who says nothing of either.
+func (r *Resources) qosClass() string {
+	class := ""
+	for _, name := range []string{"cpu", "memory"} {
+		limit := valueIn(r.Limits, name)
+		request := limit // where there is none, as the API server has it
+		if _, ok := r.Requests[name]; ok {
+			request = valueIn(r.Requests, name)
+		}
+		one := Burstable
+		switch {
+		case request == limit && limit == 0:
+			one = BestEffort
+		case request == limit:
+			one = Guaranteed
+		}
+		if class != "" && class != one {
+			return Burstable
+		}
+		class = one
 	}
-	return "Burstable"
+	return class
+}
+
+// valueIn is in thousandths.
+func valueIn(list map[string]Quantity, name string) int64 {
+	q, ok := list[name]
+	if !ok {
+		return 0
+	}
+	return q.MilliValue()
 }

@@ -26,13 +26,14 @@ const reserved = 16 << 10
 func (r reserve) first() string  { return path.Join(r.dir, ".reserve-a") }
 func (r reserve) second() string { return path.Join(r.dir, ".reserve-b") }
 
-// fill makes what there is not of the reserve. Where there is no room for it, there is none.
+// fill makes what there is not of the reserve, and tops up what an exchange has left there: a status that was written while there was room is as small as
+// it is, and so takes its place as a reserve with no more. Where there is no room for it, there is none.
 func (r reserve) fill() {
 	for _, name := range []string{r.first(), r.second()} {
-		if _, err := os.Lstat(name); err == nil {
+		if info, err := os.Lstat(name); err == nil && info.Size() >= reserved {
 			continue
 		}
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
 		if err != nil {
 			continue
 		}

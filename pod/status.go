@@ -11,6 +11,13 @@ const (
 	Unknown   = "Unknown"   // nobody supervises it any more
 )
 
+// The classes of a pod's quality of service.
+const (
+	Guaranteed = "Guaranteed"
+	Burstable  = "Burstable"
+	BestEffort = "BestEffort"
+)
+
 // The conditions of a pod, in the order in which they come true.
 const (
 	PodScheduled            = "PodScheduled"

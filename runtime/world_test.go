@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -34,12 +35,19 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) == 2 && os.Args[1] == parentRole {
+		fmt.Fprintln(os.Stderr, beParent())
+		os.Exit(1)
+	}
 	args, ok := stage.EnterInside(os.Args)
 	if !ok {
 		os.Exit(m.Run())
 	}
 	var err error
 	switch args[0] {
+	case "stay":
+		fmt.Println("here")
+		time.Sleep(time.Minute)
 	case "remove":
 		err = RemoveTree(args[1])
 	case "flatten":
@@ -167,7 +175,7 @@ func (w *world) must(err error) {
 func (w *world) inside(args ...string) error {
 	stdruntime.LockOSThread()
 	defer stdruntime.UnlockOSThread()
-	status, err := stage.Inside(args, [3]*os.File{os.Stdin, os.Stderr, os.Stderr}, func(pid int) error { return idmap.Write(pid, w.uids, w.gids) })
+	status, err := stage.Inside(context.Background(), args, [3]*os.File{os.Stdin, os.Stderr, os.Stderr}, func(pid int) error { return idmap.Write(pid, w.uids, w.gids) })
 	if err == nil && status != 0 {
 		err = fmt.Errorf("%s inside: status %d", args[0], status)
 	}

@@ -107,9 +107,9 @@ func (r *run) inside(args []string, out *os.File) (int, error) {
 	return Inside(context.Background(), r.uids, r.gids, args, [3]*os.File{os.Stdin, out, os.Stderr})
 }
 
-// Inside runs minipod with args in a user namespace with these ids, as its root, and returns its exit status.
-func Inside(_ context.Context, uids, gids idmap.Map, args []string, files [3]*os.File) (int, error) {
+// Inside runs minipod with args in a user namespace with these ids, as its root, and returns its exit status. It is interrupted when ctx ends.
+func Inside(ctx context.Context, uids, gids idmap.Map, args []string, files [3]*os.File) (int, error) {
 	defer lockThread()()
-	status, err := stage.Inside(args, files, func(pid int) error { return idmap.Write(pid, uids, gids) })
+	status, err := stage.Inside(ctx, args, files, func(pid int) error { return idmap.Write(pid, uids, gids) })
 	return status, diagnose(err)
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"codeberg.org/minipod/minipod/kube/event"
-	"codeberg.org/minipod/minipod/pod"
 	"codeberg.org/minipod/minipod/runtime/cgroup"
 	"codeberg.org/minipod/minipod/state"
 )
@@ -94,19 +93,4 @@ func (h *podHost) removeParent() error {
 		return err
 	}
 	return os.Remove(h.groupFile())
-}
-
-// oomScoreOf is whom the kernel kills first, by the pod's quality of service (kubelet/qos/policy.go). Less than ours only root could make it.
-func oomScoreOf(p *pod.Pod, c *pod.Container, machine int64) *int {
-	score := 1000
-	switch p.QOSClass() {
-	case "Guaranteed":
-		return nil
-	case "Burstable":
-		if machine > 0 {
-			score = int(1000 - 1000*valueOf(c.Resources.Requests, "memory")/machine)
-		}
-		score = min(max(score, 3), 999)
-	}
-	return &score
 }

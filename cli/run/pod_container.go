@@ -43,10 +43,12 @@ func (h *podHost) StartContainer(ctx context.Context, q pod.StartRequest) (pod.P
 	s := &podStart{StartRequest: q, h: h, box: box, beneath: map[string]string{}}
 	process, err := s.start(ctx)
 	var why *pod.StartFailure
-	if errors.As(err, &why) && why.Reason != pod.ErrImageNeverPull && why.Reason != pod.ErrImagePull {
-		q.Tell(event.Warning, "Failed", "Error: %s", why.Message)
-	} else if err != nil && why != nil {
+	switch {
+	case !errors.As(err, &why) || ctx.Err() != nil: // nobody wanted it any more
+	case why.Reason == pod.ErrImageNeverPull || why.Reason == pod.ErrImagePull:
 		q.Tell(event.Warning, "Failed", "Error: %s", why.Reason)
+	default:
+		q.Tell(event.Warning, "Failed", "Error: %s", why.Message)
 	}
 	if err != nil {
 		return nil, err

@@ -3,10 +3,12 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 
+	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/pod/volume"
 )
 
@@ -20,12 +22,14 @@ func (h *podHost) readAsRoot(folder *os.File, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	complaints, complain, err := os.Pipe()
 	if err != nil {
 		w.Close()
 		return nil, err
 	}
-	defer null.Close()
+	defer complaints.Close()
+	said := make(chan string, 1)
+	go func() { said <- errorIn(complaints) }()
 	type content struct {
 		data []byte
 		err  error
@@ -35,17 +39,45 @@ func (h *podHost) readAsRoot(folder *os.File, name string) ([]byte, error) {
 		data, err := io.ReadAll(r)
 		read <- content{data, err}
 	}()
-	status, err := Inside(context.Background(), h.uids, h.gids, []string{ReadVerb, name}, [3]*os.File{folder, w, null})
+	status, err := Inside(context.Background(), h.uids, h.gids, []string{ReadVerb, name}, [3]*os.File{folder, w, complain})
 	w.Close()
-	c := <-read
-	if err == nil && status != 0 {
-		err = &fs.PathError{Op: "read", Path: name, Err: fs.ErrPermission}
+	complain.Close()
+	c, text := <-read, <-said
+	if err == nil {
+		err = readError(status, name, text)
 	}
 	return c.data, errors.Join(err, c.err)
 }
 
-// ReadFile is `minipod inside read-file`: what volume.ReadFile may not.
+// readError is what came of `inside read-file`: the caller asks whether there is such a file at all.
+func readError(status int, name, text string) error {
+	switch status {
+	case 0:
+		return nil
+	case hint.ExitNotFound:
+		return &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
+	case hint.ExitNotExecutable:
+		return &fs.PathError{Op: "read", Path: name, Err: fs.ErrPermission}
+	}
+	if text == "" {
+		text = fmt.Sprintf("exit status %d", status)
+	}
+	return errors.New(text)
+}
+
+// ReadFile is `minipod inside read-file`: what volume.ReadFile may not. Its error has an exit status, by which readError knows it again.
 func ReadFile(name string) error {
+	err := readFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hint.Exit(err, hint.ExitNotFound)
+	case errors.Is(err, fs.ErrPermission):
+		return hint.Exit(err, hint.ExitNotExecutable)
+	}
+	return err
+}
+
+func readFile(name string) error {
 	root, err := os.OpenRoot("/proc/self/fd/0")
 	if err != nil {
 		return err

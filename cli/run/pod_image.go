@@ -58,6 +58,9 @@ func (s *podStart) pull(ctx context.Context) error {
 			err = errors.New("it was removed again at once")
 		}
 	}
+	if ctx.Err() != nil { // nobody wants it any more
+		return failure(pod.ErrImagePull, ctx.Err())
+	}
 	if err != nil {
 		s.Tell(event.Warning, "Failed", "Failed to pull image %q: %v", image, err)
 		return failure(pod.ErrImagePull, err)

@@ -50,6 +50,44 @@ func TestPodLimits(t *testing.T) {
 	}
 }
 
+// TestOOMScores: what the kubelet writes, on a machine of 1000 MiB.
+func TestOOMScores(t *testing.T) {
+	for spec, want := range map[string]string{
+		`{"containers":[{"name":"a"}]}`: "1000",
+		`{"containers":[{"name":"a","resources":{"limits":{"cpu":"1","memory":"64Mi"}}}]}`: "as ours",
+		// By its share of the memory; nobody is as bad as BestEffort, nor as good as Guaranteed.
+		`{"containers":[{"name":"a","resources":{"requests":{"memory":"100Mi"}}},{"name":"b","resources":{"requests":{"cpu":"1"}}},{"name":"c","resources":{"requests":{"memory":"1Gi"}}}]}`: "900 999 3",
+		// A limit is a request, too.
+		`{"containers":[{"name":"a","resources":{"limits":{"memory":"200Mi"}}}]}`: "800",
+		// A sidecar is no worse than the smallest container; another init container is as it is.
+		`{"initContainers":[{"name":"s","restartPolicy":"Always"},{"name":"t","restartPolicy":"Always","resources":{"requests":{"memory":"500Mi"}}},{"name":"i"}],
+		  "containers":[{"name":"a","resources":{"requests":{"memory":"100Mi"}}},{"name":"b","resources":{"requests":{"memory":"300Mi"}}}]}`: "900 500 999 900 700",
+		// What the pod has left is parted among all.
+		`{"resources":{"requests":{"memory":"500Mi"}},"containers":[{"name":"a","resources":{"requests":{"memory":"100Mi"}}},{"name":"b"}]}`:              "700 800",
+		`{"resources":{"requests":{"memory":"50Mi"},"limits":{"memory":"500Mi"}},"containers":[{"name":"a"},{"name":"b"}]}`:                               "975 975",
+		`{"resources":{"limits":{"cpu":"1","memory":"500Mi"}},"containers":[{"name":"a"}]}`:                                                               "as ours",
+		`{"resources":{"requests":{"memory":"300Mi"}},"initContainers":[{"name":"s","restartPolicy":"Always"}],"containers":[{"name":"a"},{"name":"b"}]}`: "900 900 900",
+	} {
+		var p pod.Pod
+		if err := json.Unmarshal([]byte(spec), &p.Spec); err != nil {
+			t.Fatal(err)
+		}
+		var scores []string
+		for _, list := range [][]pod.Container{p.Spec.InitContainers, p.Spec.Containers} {
+			for i := range list {
+				score := "as ours"
+				if s := oomScoreOf(&p, &list[i], 1000<<20); s != nil {
+					score = fmt.Sprint(*s)
+				}
+				scores = append(scores, score)
+			}
+		}
+		if got := strings.Join(scores, " "); got != want {
+			t.Errorf("%s\n got %s\nwant %s", spec, got, want)
+		}
+	}
+}
+
 func words(t *testing.T, r *specs.LinuxResources) string {
 	t.Helper()
 	writes, err := cgroup.Writes(r)

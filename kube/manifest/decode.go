@@ -40,6 +40,7 @@ type Object struct {
 	Source string
 
 	typed   object
+	version string         // the resourceVersion that the file names
 	written map[string]any // as the file has it, for SaveConfig and Apply
 }
 

@@ -47,6 +47,7 @@ func (o Options) one(d document, data []byte, kind, version string) (*Object, er
 		return nil, fmt.Errorf("%s: %w", d.source, err)
 	}
 	m := meta(into)
+	version = m.ResourceVersion
 	scrub(into)
 	if err := o.name(m); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.source, err)
@@ -60,6 +61,7 @@ func (o Options) one(d document, data []byte, kind, version string) (*Object, er
 	}
 	made, err := newlyMade(d.source, kind, into, warnings)
 	if err == nil {
+		made.version = version
 		made.written, err = written(data, kind, into)
 	}
 	return made, err

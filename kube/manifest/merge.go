@@ -98,27 +98,37 @@ func (m member) mergeList(last, file, live []any) []any {
 	if was == nil || wanted == nil || is == nil {
 		return file
 	}
-	merged := make([]any, 0, len(file))
 	var others []string // which stay, though the file has them not
 	for _, key := range is {
 		if !slices.Contains(wanted, key) && !slices.Contains(was, key) {
 			others = append(others, key)
 		}
 	}
-	at := func(list []any, keys []string, key string) map[string]any {
-		if i := slices.Index(keys, key); i >= 0 {
-			item, _ := list[i].(map[string]any)
-			return item
-		}
-		return nil
-	}
+	items := slices.Clone(file)
 	for i, item := range file {
+		if object, ok := item.(map[string]any); ok {
+			items[i] = m.mergeObject(element(m.of), itemAt(last, was, wanted[i]), object, itemAt(live, is, wanted[i]))
+		}
+	}
+	return interleave(items, wanted, live, is, others)
+}
+
+// itemAt is the object of a list that has this key, nil if there is none.
+func itemAt(list []any, keys []string, key string) map[string]any {
+	if i := slices.Index(keys, key); i >= 0 {
+		item, _ := list[i].(map[string]any)
+		return item
+	}
+	return nil
+}
+
+// interleave puts items in their order, and between them the others of live, which keep their places.
+func interleave(items []any, wanted []string, live []any, is, others []string) []any {
+	merged := make([]any, 0, len(items)+len(others))
+	for i, item := range items {
 		place := slices.Index(is, wanted[i])
 		for len(others) > 0 && place >= 0 && slices.Index(is, others[0]) < place {
 			merged, others = append(merged, live[slices.Index(is, others[0])]), others[1:]
-		}
-		if object, ok := item.(map[string]any); ok {
-			item = m.mergeObject(element(m.of), at(last, was, wanted[i]), object, at(live, is, wanted[i]))
 		}
 		merged = append(merged, item)
 	}

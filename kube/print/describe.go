@@ -47,7 +47,11 @@ func DescribePod(p *Pod, node string, events []Event, now time.Time) string {
 	d.zone = now.Location()
 	d.line(0, "Name:\t%s", p.Metadata.Name)
 	d.line(0, "Namespace:\t%s", p.Metadata.Namespace)
-	d.line(0, "Node:\t%s", node+"/"+s.HostIP)
+	where := "<none>"
+	if node = p.On(node); node != "" {
+		where = node + "/" + s.HostIP
+	}
+	d.line(0, "Node:\t%s", where)
 	if !s.StartTime.IsZero() {
 		d.line(0, "Start Time:\t%s", d.time(s.StartTime))
 	}

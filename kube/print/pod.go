@@ -16,6 +16,14 @@ type Pod struct {
 	Status pod.Status `json:"status"`
 }
 
+// On is the machine that the pod runs on: this one, which is called node, unless gates keep the pod from all.
+func (p *Pod) On(node string) string {
+	if len(p.Spec.SchedulingGates) > 0 && p.Status.StartTime.IsZero() {
+		return ""
+	}
+	return node
+}
+
 // Pods is the table of `get pods`. The node is the one that they run on: this machine.
 func Pods(pods []Pod, node string, now time.Time) Table {
 	t := Table{Columns: append(columns("NAME", "READY", "STATUS", "RESTARTS", "AGE"), wide("IP", "NODE", "NOMINATED NODE", "READINESS GATES")...)}
@@ -28,7 +36,7 @@ func Pods(pods []Pod, node string, now time.Time) Table {
 		}
 		t.Rows = append(t.Rows, []string{
 			p.Metadata.Name, fmt.Sprintf("%d/%d", s.ready, s.containers), s.reason, restarts, Age(now, p.Metadata.Created),
-			cmp.Or(podIP(p.Status), "<none>"), cmp.Or(node, "<none>"), "<none>", "<none>",
+			cmp.Or(podIP(p.Status), "<none>"), cmp.Or(p.On(node), "<none>"), "<none>", "<none>",
 		})
 	}
 	return t

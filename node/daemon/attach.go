@@ -206,6 +206,7 @@ func (d *daemon) release(a *attached) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.releasing--
+	d.released.Broadcast()
 	d.pool.Give(a.address)
 	d.settle()
 	return err

@@ -55,6 +55,7 @@ type daemon struct {
 	notices   []node.Notice
 	callers   int
 	releasing int         // of those who were attached
+	released  sync.Cond   // says that it is one less
 	idle      *time.Timer // runs while nobody needs us
 	leaving   bool
 }
@@ -69,6 +70,7 @@ func Main(version string) (status int) {
 		dirs: birth.Dirs, anchor: birth.Anchor, version: version, started: time.Now(), ctx: context.Background(), attached: map[string]*attached{},
 		gone: make(chan netip.Addr, maxGone),
 	}
+	d.released.L = &d.mu
 	if err := d.start(); err != nil {
 		_ = node.Send(control, node.Failed(err))
 		return hint.ExitRuntime
@@ -239,17 +241,29 @@ func (d *daemon) obey() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	<-signals
-	for range 200 { // a cable that is being removed just now is no reason to leave the network behind
-		d.mu.Lock()
-		releasing := d.releasing
-		d.mu.Unlock()
-		if releasing == 0 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	d.awaitReleases(patience)
 	d.leave()
 	os.Exit(0)
+}
+
+// patience is for how long a node that is to end waits: a cable that is being removed just now is no reason to leave the network behind.
+const patience = 2 * time.Second
+
+// awaitReleases waits until nothing is being released, and no longer than that.
+func (d *daemon) awaitReleases(longest time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	late := false
+	timer := time.AfterFunc(longest, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		late = true
+		d.released.Broadcast()
+	})
+	defer timer.Stop()
+	for d.releasing > 0 && !late {
+		d.released.Wait()
+	}
 }
 
 // settle notes whether anybody needs us, for who has the lock.

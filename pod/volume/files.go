@@ -115,7 +115,7 @@ func (c *collector) keys(kind, name string, data map[string][]byte, items []pod.
 			continue
 		}
 		if !ok {
-			return fmt.Errorf("references non-existent %s key: %s", map[string]string{"configmap": "config", "secret": "secret"}[kind], item.Key)
+			return fmt.Errorf("%s key: %s", map[string]string{"configmap": "configmap references non-existent config", "secret": "references non-existent secret"}[kind], item.Key)
 		}
 		if err := c.add(item.Path, text, modeOf(item.Mode, usual)); err != nil {
 			return fmt.Errorf("%s %q: %w", kind, name, err)

@@ -271,8 +271,11 @@ func ReadIn(root *os.Root, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxEnvFile {
-		return nil, fmt.Errorf("%s is not a file of at most %d bytes", name, maxEnvFile)
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	if info.Size() > maxEnvFile {
+		return nil, fmt.Errorf("%s has %d bytes, and %d are the most that are read", name, info.Size(), maxEnvFile)
 	}
 	return io.ReadAll(io.LimitReader(f, maxEnvFile))
 }

@@ -115,13 +115,13 @@ func TestBadFiles(t *testing.T) {
 	o := objects{"m": {"a": "1", "..": "up"}, "k": {"a": "1"}}
 	for want, v := range map[string]pod.Volume{
 		`MountVolume.SetUp failed for volume "v" : configmap "none" not found`: {ConfigMap: &pod.Files{Name: "none"}},
-		`secret "none" not found`:               {Secret: &pod.Secret{SecretName: "none"}},
-		`references non-existent config key: z`: {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "z", Path: "z"}}}},
-		`invalid path "../x"`:                   {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "a", Path: "../x"}}}},
-		`invalid path "/x"`:                     {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "a", Path: "/x"}}}},
-		`invalid path "x/../../y"`:              {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "a", Path: "x/../../y"}}}},
-		`invalid path ".."`:                     {ConfigMap: &pod.Files{Name: "m"}},
-		``:                                      {ConfigMap: &pod.Files{Name: "none", Optional: &yes}},
+		`secret "none" not found`:                         {Secret: &pod.Secret{SecretName: "none"}},
+		`configmap references non-existent config key: z`: {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "z", Path: "z"}}}},
+		`invalid path "../x"`:                             {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "a", Path: "../x"}}}},
+		`invalid path "/x"`:                               {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "a", Path: "/x"}}}},
+		`invalid path "x/../../y"`:                        {ConfigMap: &pod.Files{Name: "k", Items: []pod.ToPath{{Key: "a", Path: "x/../../y"}}}},
+		`invalid path ".."`:                               {ConfigMap: &pod.Files{Name: "m"}},
+		``:                                                {ConfigMap: &pod.Files{Name: "none", Optional: &yes}},
 	} {
 		v.Name = "v"
 		err := maker(t, o, v).Check()

@@ -1,11 +1,13 @@
 package stage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -16,8 +18,9 @@ import (
 const InsideRole = "inside"
 
 // Inside runs this binary with args in a new user and mount namespace that has all of the user's ids, as its root, on
-// the host's network. It shares files as standard input, output and error, and dies with the calling thread.
-func Inside(args []string, files [3]*os.File, mapIDs func(pid int) error) (status int, err error) {
+// the host's network. It shares files as standard input, output and error, and dies with the calling thread. When ctx ends it is interrupted, and
+// killed if that does not end it.
+func Inside(ctx context.Context, args []string, files [3]*os.File, mapIDs func(pid int) error) (status int, err error) {
 	ours, theirs, err := linux.SocketPair()
 	if err != nil {
 		return 0, err
@@ -47,7 +50,7 @@ func Inside(args []string, files [3]*os.File, mapIDs func(pid int) error) (statu
 	if err != nil {
 		return 0, errors.Join(err, child.Kill(syscall.SIGKILL), reap(child))
 	}
-	ended, err := child.Wait()
+	ended, err := waitInterrupted(ctx, child)
 	if err != nil {
 		return 0, err
 	}
@@ -55,6 +58,32 @@ func Inside(args []string, files [3]*os.File, mapIDs func(pid int) error) (statu
 		return 128 + int(ended.Signal()), nil
 	}
 	return ended.ExitStatus(), nil
+}
+
+// patience is for how long who was interrupted may clean up.
+const patience = 5 * time.Second
+
+// waitInterrupted reaps the child, which is interrupted when ctx ends. Nobody signals a process that was reaped: its number may be another's.
+func waitInterrupted(ctx context.Context, child *linux.Child) (syscall.WaitStatus, error) {
+	ended, done := make(chan struct{}), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = child.Kill(syscall.SIGINT) // ESRCH: it has just ended
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			_ = child.Kill(syscall.SIGKILL)
+		}
+	})
+	err := linux.AwaitExit(child.PID)
+	close(ended)
+	if !stop() {
+		<-done
+	}
+	if err != nil {
+		return 0, err
+	}
+	return child.Wait()
 }
 
 func reap(child *linux.Child) error {
