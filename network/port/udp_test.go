@@ -54,9 +54,7 @@ func publishUDPAt(t *testing.T, outside *net.UDPConn, maxFlows int) (addr string
 	go func() {
 		done <- port.Publish(ctx, port.Options{
 			PacketConn: outside, MaxFlows: maxFlows,
-			Dial: func(ctx context.Context, network string, _ netip.AddrPort) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, network, inside.LocalAddr().String())
-			},
+			Dial: to(inside.LocalAddr()),
 		})
 	}()
 	t.Cleanup(func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -105,7 +106,11 @@ func (u *uplink) dial(p pair) (*net.TCPConn, error) {
 	}
 	ctx, cancel := context.WithTimeout(u.ctx, dialTimeout)
 	defer cancel()
-	c, err := u.dialler()(ctx, "tcp4", target.String())
+	return u.dialTCP(ctx, target)
+}
+
+func (o *Options) dialTCP(ctx context.Context, target netip.AddrPort) (*net.TCPConn, error) {
+	c, err := o.dialler()(ctx, "tcp4", target.String())
 	if err != nil {
 		return nil, err
 	}
