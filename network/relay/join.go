@@ -59,9 +59,10 @@ func (w *watch) pass(dst, src Socket) error {
 		reset(dst, src) // the other direction ends with it
 		return err
 	}
-	w.halfOpen()
-	// A peer that is gone already has no use for our FIN.
-	_ = linux.CloseWrite(d.to)
+	if w.ended() { // else Join closes it at once
+		// A peer that is gone already has no use for our FIN.
+		_ = linux.CloseWrite(d.to)
+	}
 	return nil
 }
 
@@ -104,12 +105,16 @@ func (w *watch) start() {
 	w.arm(w.limit())
 }
 
-// halfOpen says that one direction has ended.
-func (w *watch) halfOpen() {
+// ended says that one direction has, and reports whether there is another.
+func (w *watch) ended() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.half {
+		return false
+	}
 	w.half = true
 	w.arm(w.limit())
+	return true
 }
 
 func (w *watch) stop() {
