@@ -54,6 +54,9 @@ func (s *InetSocket) Pose(client [4]byte, port uint16, mark int) error {
 	return nil
 }
 
+// KeepAlive has a TCP socket look whether its peer is still there, as KeepAlive has a listener's.
+func (s *InetSocket) KeepAlive() error { return keepAlive(s.fd) }
+
 // Connect connects the socket, and waits until it is. What it returns waits in Go's poller. The socket is closed if it fails.
 func (s *InetSocket) Connect(ctx context.Context, address [4]byte, port uint16) (*os.File, error) {
 	to := &unix.SockaddrInet4{Addr: address, Port: int(port)}
@@ -63,18 +66,36 @@ func (s *InetSocket) Connect(ctx context.Context, address [4]byte, port uint16) 
 	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EINTR) {
 		err = unix.Connect(s.fd, to)
 	}
-	if err != nil && !errors.Is(err, unix.EALREADY) && !errors.Is(err, unix.EINTR) {
+	waits := errors.Is(err, unix.EALREADY) || errors.Is(err, unix.EINTR)
+	if err == nil {
+		err = s.another(to)
+	}
+	if err != nil && !waits {
 		return nil, errors.Join(err, s.Close())
 	}
 	f := os.NewFile(uintptr(s.fd), "socket")
-	if err == nil {
+	if !waits {
 		return f, nil
 	}
-	if err := connected(ctx, f); err != nil {
+	err = connected(ctx, f)
+	if err == nil {
+		err = s.another(to)
+	}
+	if err != nil {
 		_ = f.Close() // the end of ctx may have done it
 		return nil, errors.Join(err, ctx.Err())
 	}
 	return f, nil
+}
+
+// another makes sure that the socket is not connected with itself: where nobody listens, and the kernel chose the very port that was asked for, TCP
+// finds that both sides have called each other.
+func (s *InetSocket) another(to *unix.SockaddrInet4) error {
+	own, err := unix.Getsockname(s.fd)
+	if own, ok := own.(*unix.SockaddrInet4); ok && own.Port == to.Port && own.Addr == to.Addr {
+		return unix.ECONNREFUSED
+	}
+	return err
 }
 
 // connected waits until a socket is.

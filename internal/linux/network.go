@@ -117,20 +117,22 @@ func pollIn(fd int) bool {
 // Go's own sockets do (net.KeepAliveConfig). It is for net.ListenConfig's Control.
 func KeepAlive(_, _ string, socket syscall.RawConn) error {
 	var failed error
-	err := socket.Control(func(fd uintptr) {
-		for _, o := range [][3]int{
-			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
-			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
-		} {
-			if failed = unix.SetsockoptInt(int(fd), o[0], o[1], o[2]); failed != nil {
-				failed = fmt.Errorf("have a connection kept alive: %w", failed)
-				return
-			}
-		}
-	})
+	err := socket.Control(func(fd uintptr) { failed = keepAlive(int(fd)) })
 	return errors.Join(err, failed)
+}
+
+func keepAlive(fd int) error {
+	for _, o := range [][3]int{
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
+	} {
+		if err := unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
+			return fmt.Errorf("have a connection kept alive: %w", err)
+		}
+	}
+	return nil
 }
 
 // CloseWrite ends what a connection sends: its peer reads an end.

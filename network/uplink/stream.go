@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"net"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,7 +24,7 @@ const lingering = time.Minute
 type stream struct {
 	inside  tcpip.Endpoint
 	queue   *waiter.Queue
-	outside *net.TCPConn
+	outside relay.Socket
 	raw     syscall.RawConn // outside's
 	moved   atomic.Int64    // when bytes last passed, Unix time in nanoseconds
 	silence *time.Timer
@@ -34,7 +33,7 @@ type stream struct {
 var errReset = errors.New("the pod's end was reset")
 
 // join passes bytes both ways until both directions have ended, and returns when nothing of either connection is left.
-func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outside *net.TCPConn) {
+func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outside relay.Socket) {
 	defer outside.Close()
 	s := &stream{inside: inside, queue: queue, outside: outside}
 	s.touch()
@@ -53,12 +52,9 @@ func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outsi
 	defer queue.EventUnregister(&failed)
 
 	s.silence = time.AfterFunc(math.MaxInt64, s.silent) // not before one direction has ended
-	done := make(chan error, 2)
-	go func() { done <- s.end(s.up()) }()
+	done := make(chan error, 1)
 	go func() { done <- s.end(s.down()) }()
-	err = <-done
-	s.silence.Reset(relay.HalfOpen)
-	err = errors.Join(err, <-done)
+	err = errors.Join(s.end(s.up()), <-done)
 	s.silence.Stop()
 	if err != nil {
 		return // end has reset both
@@ -67,13 +63,15 @@ func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outsi
 	s.linger(ctx)
 }
 
-// end resets both sides of a direction that failed.
+// end is called when a direction has ended. If that failed, it resets both sides; if not, the other has so much time from here on.
 func (s *stream) end(err error) error {
 	if err != nil {
 		relay.Reset(s.outside)
 		s.inside.Abort()
+		return err
 	}
-	return err
+	s.silence.Reset(relay.HalfOpen)
+	return nil
 }
 
 // up passes on what the pod sends. What the socket outside does not take stays in gVisor's buffer, where it is bounded.
@@ -89,7 +87,7 @@ func (s *stream) up() error {
 			<-ready
 			continue
 		case *tcpip.ErrClosedForReceive:
-			return s.outside.CloseWrite()
+			return linux.CloseWrite(s.raw)
 		default:
 			return errReset
 		}
@@ -213,18 +211,25 @@ func (s *stream) silent() {
 // linger waits until the pod has taken all that was sent to it. Until then the stream counts as one, or who asks for much
 // and takes nothing would fill the memory.
 func (s *stream) linger(ctx context.Context) {
+	entry, changed := waiter.NewChannelEntry(waiter.EventHUp | waiter.EventErr)
+	s.queue.EventRegister(&entry)
+	defer s.queue.EventUnregister(&entry)
 	s.inside.Close()
-	pause, until := time.Millisecond, time.Now().Add(lingering)
+	end := time.NewTimer(lingering)
+	defer end.Stop()
 	for {
 		switch tcp.EndpointState(s.inside.State()) {
 		case tcp.StateTimeWait, tcp.StateClose, tcp.StateError:
 			return
 		}
-		if ctx.Err() != nil || time.Now().After(until) {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			s.inside.Abort()
+			return
+		case <-end.C:
 			s.inside.Abort()
 			return
 		}
-		time.Sleep(pause)
-		pause = min(2*pause, time.Second)
 	}
 }

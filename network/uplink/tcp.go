@@ -3,6 +3,7 @@ package uplink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network/relay"
 )
 
@@ -99,7 +101,7 @@ func (u *uplink) connect(r *tcp.ForwarderRequest) {
 
 var errForbidden = errors.New("not an address for pods")
 
-func (u *uplink) dial(p pair) (*net.TCPConn, error) {
+func (u *uplink) dial(p pair) (relay.Socket, error) {
 	target, ok := u.target(p.dst)
 	if !ok {
 		return nil, errForbidden
@@ -109,15 +111,34 @@ func (u *uplink) dial(p pair) (*net.TCPConn, error) {
 	return u.dialTCP(ctx, target)
 }
 
-func (o *Options) dialTCP(ctx context.Context, target netip.AddrPort) (*net.TCPConn, error) {
-	c, err := o.dialler()(ctx, "tcp4", target.String())
+func (o *Options) dialTCP(ctx context.Context, target netip.AddrPort) (relay.Socket, error) {
+	if o.Dial != nil {
+		c, err := o.Dial(ctx, "tcp4", target.String())
+		if err != nil {
+			return nil, err
+		}
+		return socket(c)
+	}
+	// Not net.Dialer: it has the poller wait for what need not wait, and the pod does meanwhile.
+	s, err := linux.NewInetSocket(false)
 	if err != nil {
 		return nil, err
 	}
-	conn, ok := c.(*net.TCPConn)
+	if err := s.KeepAlive(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	f, err := s.Connect(ctx, target.Addr().As4(), target.Port())
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", target, err)
+	}
+	return f, nil
+}
+
+func socket(c net.Conn) (relay.Socket, error) {
+	s, ok := c.(relay.Socket)
 	if !ok {
 		c.Close()
 		return nil, errors.ErrUnsupported
 	}
-	return conn, nil
+	return s, nil
 }
