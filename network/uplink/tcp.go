@@ -59,6 +59,7 @@ func (u *uplink) handleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuffer
 
 // connect dials for a SYN, and answers it accordingly.
 func (u *uplink) connect(r *tcp.ForwarderRequest) {
+	growStack(0)
 	id := r.ID()
 	src := addrPort(id.RemoteAddress, id.RemotePort)
 	defer u.running.Done()
