@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
@@ -26,6 +27,7 @@ type stream struct {
 	queue   *waiter.Queue
 	outside relay.Socket
 	raw     syscall.RawConn // outside's
+	segment int             // bytes of it that the largest packet carries
 	moved   atomic.Int64    // when bytes last passed, Unix time in nanoseconds
 	silence *time.Timer
 }
@@ -33,9 +35,10 @@ type stream struct {
 var errReset = errors.New("the pod's end was reset")
 
 // join passes bytes both ways until both directions have ended, and returns when nothing of either connection is left.
-func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outside relay.Socket) {
+func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outside relay.Socket, mtu int) {
 	defer outside.Close()
-	s := &stream{inside: inside, queue: queue, outside: outside}
+	const headers = header.IPv4MinimumSize + header.TCPMinimumSize + 12 // with timestamps
+	s := &stream{inside: inside, queue: queue, outside: outside, segment: mtu - headers}
 	s.touch()
 	var err error
 	if s.raw, err = outside.SyscallConn(); err != nil {
@@ -177,6 +180,9 @@ func (s *stream) downOnce() (state tcpip.Error, err error) {
 		if p.left, err = linux.Unread(fd); errors.Is(err, syscall.EAGAIN) {
 			return false
 		}
+		if p.left > s.segment { // what fills no packet goes with what comes meanwhile
+			p.left -= p.left % s.segment
+		}
 		if err == nil {
 			// Atomic: what we take from the socket must find its room still there.
 			_, state = s.inside.Write(&p, tcpip.WriteOptions{Atomic: true})
@@ -200,6 +206,9 @@ func (p *socketPayload) Len() int { return p.left }
 func (p *socketPayload) Read(b []byte) (n int, err error) {
 	if p.left == 0 {
 		return 0, io.EOF
+	}
+	if len(b) == 0 { // gVisor asks in this way whether it is the end
+		return 0, nil
 	}
 	n, err = linux.TryRead(p.fd, b[:min(len(b), p.left)])
 	p.left -= n

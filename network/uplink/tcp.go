@@ -97,7 +97,7 @@ func (u *uplink) connect(r *tcp.ForwarderRequest) {
 	inside.SocketOptions().SetReceiveBufferSize(int64(size), true)
 	inside.SocketOptions().SetSendBufferSize(int64(size), true)
 	inside.SocketOptions().SetKeepAlive(true) // of a program that was killed nobody may have told us, either
-	join(u.ctx, inside, &queue, outside)
+	join(u.ctx, inside, &queue, outside, u.MTU)
 }
 
 var errForbidden = errors.New("not an address for pods")
