@@ -135,6 +135,15 @@ func keepAlive(fd int) error {
 	return nil
 }
 
+// Local has a TCP connection within this machine send as fast as the other side takes it: BBR, which many hosts have for the wire, waits between packets.
+func Local(conn syscall.RawConn) error {
+	var failed error
+	err := conn.Control(func(fd uintptr) {
+		failed = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")
+	})
+	return errors.Join(err, failed)
+}
+
 // CloseWrite ends what a connection sends: its peer reads an end.
 func CloseWrite(conn syscall.RawConn) error {
 	var failed error
