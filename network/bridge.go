@@ -199,6 +199,9 @@ func Configure(a netip.Addr, subnet netip.Prefix) error {
 	}
 	// As in docker: a container's users may listen at low ports, which are its own. Where /proc/sys can't be written, they may not.
 	_ = os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
+	// What a pod sends by TCP ends on this machine, at another pod or at the uplink, and no wire between can be congested. Hosts' BBR, made for wires, waits
+	// between packets. Of the kernel's others this one is everywhere, and nobody needs to allow it.
+	_ = os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("reno"), 0)
 	return nil
 }
 

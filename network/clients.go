@@ -30,6 +30,9 @@ func KeepClients() error {
 			return fmt.Errorf("keep clients' addresses: %w", err)
 		}
 	}
+	// Those whose addresses can't be kept, of this host's own programs, all come from one. Each connection's port is remembered for a minute, and after 28,000
+	// of them there would be none; so old that it can't be confused, after a second, it may be had again (tcp_tw_reuse, ip-sysctl.rst).
+	_ = os.WriteFile("/proc/sys/net/ipv4/tcp_tw_reuse", []byte("1"), 0)
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("look up lo: %w", err)

@@ -152,6 +152,13 @@ func newPod(t *testing.T, bridge *host, index int, last byte) *host {
 	p := &host{place, t, newNamespace(t), network.Interface, 0}
 	bridge.in(func() error { return network.Plug(index, p.Veth, p.ns, network.MAC(p.Address)) })
 	p.in(func() error { return network.Configure(p.Address, subnet) })
+	p.in(func() error {
+		control, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control")
+		if string(control) != "reno\n" {
+			t.Errorf("congestion control of a pod: %q", control)
+		}
+		return err
+	})
 	p.open()
 	return p
 }

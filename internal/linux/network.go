@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -112,77 +113,53 @@ func pollIn(fd int) bool {
 	}
 }
 
-// NewSocket makes an IPv4 socket, for TCP or UDP, in this thread's network namespace. It waits in Go's poller.
-func NewSocket(udp bool) (*os.File, error) {
-	kind := unix.SOCK_STREAM
-	if udp {
-		kind = unix.SOCK_DGRAM
-	}
-	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("make a socket: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "socket"), nil
+// KeepAlive has a TCP socket, and what it accepts, look whether the peer is still there after 15 s of silence, nine times before it gives up: what
+// Go's own sockets do (net.KeepAliveConfig). It is for net.ListenConfig's Control.
+func KeepAlive(_, _ string, socket syscall.RawConn) error {
+	var failed error
+	err := socket.Control(func(fd uintptr) { failed = keepAlive(int(fd)) })
+	return errors.Join(err, failed)
 }
 
-// NewClientSocket makes a TCP socket in this thread's network namespace that connects in the name of a client elsewhere (IP_TRANSPARENT, ip(7)), with a
-// mark by which the answers find back. CAP_NET_ADMIN there is needed. Port 0: the client's port is not kept.
-func NewClientSocket(client [4]byte, port uint16, mark int) (*os.File, error) {
-	s, err := NewSocket(false)
-	if err != nil {
-		return nil, err
+func keepAlive(fd int) error {
+	for _, o := range [][3]int{
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
+	} {
+		if err := unix.SetsockoptInt(fd, o[0], o[1], o[2]); err != nil {
+			return fmt.Errorf("have a connection kept alive: %w", err)
+		}
 	}
-	conn, err := s.SyscallConn()
-	var failed error
-	if err == nil {
-		err = conn.Control(func(fd uintptr) {
-			for _, o := range [][3]int{
-				{unix.SOL_IP, unix.IP_TRANSPARENT, 1},
-				{unix.SOL_SOCKET, unix.SO_MARK, mark},
-				{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-				{unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1},
-			} {
-				if failed = unix.SetsockoptInt(int(fd), o[0], o[1], o[2]); failed != nil {
-					return
-				}
-			}
-			failed = unix.Bind(int(fd), &unix.SockaddrInet4{Addr: client, Port: int(port)})
-		})
-	}
-	if err = errors.Join(err, failed); err != nil {
-		return nil, errors.Join(fmt.Errorf("make a socket in a client's name: %w", err), s.Close())
-	}
-	return s, nil
+	return nil
 }
 
-// ConnectSocket connects a socket of NewSocket's, and waits until it is; SetWriteDeadline says how long.
-func ConnectSocket(socket *os.File, address [4]byte, port uint16) error {
-	conn, err := socket.SyscallConn()
-	if err != nil {
-		return err
-	}
-	called := false
+// Local has a TCP connection within this machine send as fast as the other side takes it: BBR, which many hosts have for the wire, waits between packets.
+func Local(conn syscall.RawConn) error {
 	var failed error
-	err = conn.Write(func(fd uintptr) bool {
-		if !called {
-			called = true
-			failed = unix.Connect(int(fd), &unix.SockaddrInet4{Addr: address, Port: int(port)})
-			// Interrupted it goes on all the same (connect(2)).
-			return !errors.Is(failed, unix.EINPROGRESS) && !errors.Is(failed, unix.EINTR)
-		}
-		var number int
-		if number, failed = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR); failed == nil && number != 0 {
-			failed = unix.Errno(number)
-		}
-		if failed == nil { // the poller may have woken us for nothing
-			if _, err := unix.Getpeername(int(fd)); errors.Is(err, unix.ENOTCONN) {
-				return false
-			}
-		}
-		return true
+	err := conn.Control(func(fd uintptr) {
+		failed = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")
 	})
+	return errors.Join(err, failed)
+}
+
+// CloseWrite ends what a connection sends: its peer reads an end.
+func CloseWrite(conn syscall.RawConn) error {
+	var failed error
+	err := conn.Control(func(fd uintptr) { failed = unix.Shutdown(int(fd), unix.SHUT_WR) })
+	return errors.Join(err, failed)
+}
+
+// ResetOnClose has a TCP connection's peer see an error when it is closed, not an end; what is in transit then is lost (SO_LINGER, socket(7)).
+func ResetOnClose(conn syscall.Conn) error {
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
 	}
-	return failed
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	})
+	return errors.Join(err, failed)
 }

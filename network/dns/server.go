@@ -46,7 +46,7 @@ type Server struct {
 }
 
 // Serve answers at both sockets until ctx ends, and closes them. It returns nil then, when nothing of it is left.
-func (s *Server) Serve(ctx context.Context, udp *net.UDPConn, tcp net.Listener) error {
+func (s *Server) Serve(ctx context.Context, udp *net.UDPConn, tcp *net.TCPListener) error {
 	if s.Log == nil {
 		s.Log = func(error) {}
 	}
@@ -231,14 +231,14 @@ func negative(m *dns.Msg, zone string) {
 
 // limited bounds the TCP connections of each client: each holds a descriptor.
 type limited struct {
-	net.Listener
+	*net.TCPListener
 	ctx   context.Context
 	limit *relay.Limit
 }
 
 func (l *limited) Accept() (net.Conn, error) {
 	for {
-		c, err := relay.Accept(l.ctx, l.Listener)
+		c, err := relay.Accept(l.ctx, l.TCPListener)
 		if err != nil {
 			return nil, err
 		}

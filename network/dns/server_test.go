@@ -68,7 +68,7 @@ func serve(t *testing.T, s *Server) (addr string) {
 	udp, tcp := sockets(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, udp, tcp) }()
+	go func() { done <- s.Serve(ctx, udp, tcp.(*net.TCPListener)) }()
 	t.Cleanup(func() {
 		began := time.Now()
 		cancel()

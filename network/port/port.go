@@ -4,33 +4,41 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network/relay"
 )
 
 // Bounds that hold where Options names none.
 const (
-	// MaxConns is also a bound for descriptors: a connection takes two, and up to four more while both directions splice.
+	// MaxConns is also a bound for descriptors: a connection takes two.
 	MaxConns = 1024
 	MaxFlows = 1024
 
 	dialTimeout = 10 * time.Second
 )
 
+// A Socket is a connected one: an *os.File, a *net.TCPConn or a *net.UDPConn.
+type Socket interface {
+	relay.Socket
+	io.Writer
+}
+
 // Options say what is published, and where it leads.
 type Options struct {
-	// One of them, or both: a *net.TCPListener and a *net.UDPConn. Publish closes them. The latter was made with linux.TellDestinations, where it
+	// One of them, or both. Publish closes them. The latter was made with linux.TellDestinations, where it
 	// is to answer from the address that it was asked at.
-	Listener   net.Listener
+	Listener   *net.TCPListener
 	PacketConn *net.UDPConn
 
-	// Dial connects to the program inside, over TCP for what Listener accepted and UDP else: a *net.TCPConn, where the bytes
-	// shall not leave the kernel. client is who called. Dialling for a datagram holds up the next one.
-	Dial func(ctx context.Context, network string, client netip.AddrPort) (net.Conn, error)
+	// Dial connects to the program inside, over TCP for what Listener accepted and UDP else. client is who called. Dialling for a datagram holds up the
+	// next one.
+	Dial func(ctx context.Context, network string, client netip.AddrPort) (Socket, error)
 
 	// Idle is the longest silence of a TCP connection, 0: for ever.
 	Idle time.Duration
@@ -110,9 +118,13 @@ func (o *Options) streams(ctx context.Context) error {
 	}
 }
 
-func (o *Options) connect(ctx context.Context, outside net.Conn) {
+func (o *Options) connect(ctx context.Context, outside *net.TCPConn) {
+	client := addrPort(outside.RemoteAddr())
+	if raw, err := outside.SyscallConn(); err == nil && client.Addr().IsLoopback() {
+		_ = linux.Local(raw) // it is slower without
+	}
 	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
-	inside, err := o.Dial(dialling, "tcp", addrPort(outside.RemoteAddr()))
+	inside, err := o.Dial(dialling, "tcp", client)
 	cancel()
 	if err != nil {
 		relay.Reset(outside) // accepted by us on the program's behalf: an orderly end would say that it had answered

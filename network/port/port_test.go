@@ -39,10 +39,8 @@ func publish(t *testing.T, server func(*net.TCPConn), change func(*port.Options)
 	outside := listen(t)
 	o := port.Options{
 		Listener: outside,
-		Dial: func(ctx context.Context, network string, _ netip.AddrPort) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, inside.Addr().String())
-		},
-		Log: func(err error) { t.Log(err) },
+		Dial:     to(inside.Addr()),
+		Log:      func(err error) { t.Log(err) },
 	}
 	if change != nil {
 		change(&o)
@@ -67,13 +65,24 @@ func publish(t *testing.T, server func(*net.TCPConn), change func(*port.Options)
 	return outside.Addr().String()
 }
 
-func listen(t *testing.T) net.Listener {
+func listen(t *testing.T) *net.TCPListener {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l
+	return l.(*net.TCPListener)
+}
+
+// to returns a Dial that connects to address.
+func to(address net.Addr) func(context.Context, string, netip.AddrPort) (port.Socket, error) {
+	return func(ctx context.Context, network string, _ netip.AddrPort) (port.Socket, error) {
+		c, err := new(net.Dialer).DialContext(ctx, network, address.String())
+		if err != nil {
+			return nil, err
+		}
+		return c.(port.Socket), nil
+	}
 }
 
 func awaitGoroutines(t *testing.T, most int) {
@@ -144,7 +153,7 @@ func TestDownload(t *testing.T) {
 // TestRefused: where nobody listens inside, the client is reset, not told that all went well.
 func TestRefused(t *testing.T) {
 	addr := publish(t, nil, func(o *port.Options) {
-		o.Dial = func(context.Context, string, netip.AddrPort) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
+		o.Dial = func(context.Context, string, netip.AddrPort) (port.Socket, error) { return nil, syscall.ECONNREFUSED }
 	})
 	c, err := net.Dial("tcp4", addr)
 	if err == nil { // else it came so soon that connect(2) told
@@ -175,7 +184,7 @@ func TestClient(t *testing.T) {
 	var seen atomic.Value
 	addr := publish(t, func(*net.TCPConn) {}, func(o *port.Options) {
 		inner := o.Dial
-		o.Dial = func(ctx context.Context, network string, client netip.AddrPort) (net.Conn, error) {
+		o.Dial = func(ctx context.Context, network string, client netip.AddrPort) (port.Socket, error) {
 			seen.Store(client)
 			return inner(ctx, network, client)
 		}
@@ -231,7 +240,7 @@ func TestMaxConns(t *testing.T) {
 
 // TestRoom: ports that share room for one connection have one between them.
 func TestRoom(t *testing.T) {
-	room := port.NewRoom(8)
+	room := port.NewRoom(4)
 	share := func(o *port.Options) { o.Room = room }
 	echo := func(c *net.TCPConn) { io.Copy(c, c) }
 	one, other := dial(t, publish(t, echo, share)), dial(t, publish(t, echo, share))
@@ -261,9 +270,7 @@ func TestEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- port.Publish(ctx, port.Options{Listener: outside, Dial: func(ctx context.Context, network string, _ netip.AddrPort) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, inside.Addr().String())
-		}})
+		done <- port.Publish(ctx, port.Options{Listener: outside, Dial: to(inside.Addr())})
 	}()
 	c := dial(t, outside.Addr().String())
 	if _, err := inside.Accept(); err != nil {

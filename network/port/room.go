@@ -4,7 +4,7 @@ import "context"
 
 // What a connection and a client by UDP take at most: descriptors.
 const (
-	perConn = 6 // two sockets, and a pipe each way
+	perConn = 2 // the sockets; pipes are few, and everybody's
 	perFlow = 1
 )
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -17,7 +16,7 @@ import (
 // A client is one conversation: datagrams of one address outside to one of this host's, by a socket of their own inside.
 type client struct {
 	*relay.Flow
-	inside net.Conn
+	inside Socket
 }
 
 // Ends are the two of a conversation outside. Who asked one address takes no answer from another, and a socket that listens at all of them would
@@ -109,12 +108,7 @@ func (o *Options) newClient(ctx context.Context, flows *relay.Flows[ends], from 
 
 // answer passes the answers of one conversation back until its socket is closed.
 func (o *Options) answer(c *client, to ends) {
-	socket, ok := c.inside.(syscall.Conn)
-	if !ok {
-		o.Log(fmt.Errorf("pass datagrams back from %T: %w", c.inside, errors.ErrUnsupported))
-		return
-	}
-	raw, err := socket.SyscallConn()
+	raw, err := c.inside.SyscallConn()
 	for err == nil || errors.Is(err, syscall.ECONNREFUSED) {
 		_, err = relay.Read(raw, relay.BufferSize, func(datagram []byte) {
 			c.Answer()

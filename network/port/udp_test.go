@@ -2,6 +2,7 @@ package port_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -29,11 +30,11 @@ func listenUDP(t *testing.T) *net.UDPConn {
 // publishUDP publishes a program that answers a datagram with it and the address that it saw, but never to "silence".
 func publishUDP(t *testing.T, maxFlows int) (addr string) {
 	t.Helper()
-	return publishUDPAt(t, listenUDP(t), maxFlows)
+	return publishUDPAt(t, listenUDP(t), maxFlows, nil)
 }
 
-// publishUDPAt is publishUDP at a socket.
-func publishUDPAt(t *testing.T, outside *net.UDPConn, maxFlows int) (addr string) {
+// publishUDPAt is publishUDP at a socket, with room that may be shared.
+func publishUDPAt(t *testing.T, outside *net.UDPConn, maxFlows int, room *port.Room) (addr string) {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	inside := listenUDP(t)
@@ -53,10 +54,8 @@ func publishUDPAt(t *testing.T, outside *net.UDPConn, maxFlows int) (addr string
 	done := make(chan error, 1)
 	go func() {
 		done <- port.Publish(ctx, port.Options{
-			PacketConn: outside, MaxFlows: maxFlows,
-			Dial: func(ctx context.Context, network string, _ netip.AddrPort) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, network, inside.LocalAddr().String())
-			},
+			PacketConn: outside, MaxFlows: maxFlows, Room: room,
+			Dial: to(inside.LocalAddr()),
 		})
 	}()
 	t.Cleanup(func() {
@@ -126,6 +125,28 @@ func TestDatagrams(t *testing.T) {
 	clients.Wait()
 	if len(seen) != 50 {
 		t.Errorf("%d flows for 50 clients", len(seen))
+	}
+}
+
+// TestUDPRoom: ports that share room for two clients have two between them, whichever they are of.
+func TestUDPRoom(t *testing.T) {
+	room := port.NewRoom(8)
+	var clients []net.Conn
+	for i := range 3 {
+		c, err := net.Dial("udp4", publishUDPAt(t, listenUDP(t), 0, room))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close() //nolint:gocritic // three
+		clients = append(clients, c)
+		if i < 2 && ask(t, c, "x") == "" {
+			t.Errorf("no answer for client %d of two", i+1)
+		}
+	}
+	clients[2].Write([]byte("x"))
+	clients[2].SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if _, err := clients[2].Read(make([]byte, 10)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the third of two: %v", err)
 	}
 }
 
@@ -213,7 +234,7 @@ func TestUDPAnswersFromWhereItWasAsked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, number, err := net.SplitHostPort(publishUDPAt(t, outside.(*net.UDPConn), 16))
+		_, number, err := net.SplitHostPort(publishUDPAt(t, outside.(*net.UDPConn), 16, nil))
 		if err != nil {
 			t.Fatal(err)
 		}

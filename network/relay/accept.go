@@ -12,9 +12,9 @@ import (
 // Accept waits for the next connection, through what passes by itself: a client that gave up already, and a lack of
 // descriptors or memory. It returns nil, without an error, when ctx ended and somebody
 // closed l for it.
-func Accept(ctx context.Context, l net.Listener) (net.Conn, error) {
+func Accept(ctx context.Context, l *net.TCPListener) (*net.TCPConn, error) {
 	for {
-		c, err := l.Accept()
+		c, err := l.AcceptTCP()
 		switch {
 		case err == nil:
 			return c, nil

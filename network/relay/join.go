@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -17,12 +17,18 @@ import (
 // send there is no such bound by default: keep-alive probes find the dead ones, and databases' pools are silent for days.
 const HalfOpen = 15 * time.Minute
 
-// Join passes bytes both ways until both directions have ended, then closes a and b. Between two TCP connections the bytes
-// stay in the kernel (splice(2), by io.Copy). The end of one direction is passed on as such (a FIN); a reset resets the other
-// side. It returns when nothing of it is left, at the latest when ctx ends, nil after an orderly end.
+// A Socket is an end of a TCP connection, in Go's poller: a *net.TCPConn, or an *os.File.
+type Socket interface {
+	io.Closer
+	syscall.Conn
+}
+
+// Join passes bytes both ways until both directions have ended, then closes a and b. Much is passed on within the kernel (splice(2)). The end of one
+// direction is passed on as such (a FIN); a reset resets the other side. It returns when nothing of it is left, at the latest when ctx ends, nil after an
+// orderly end.
 //
-// idle is the longest silence of two TCP connections, in both directions together; 0 is for ever.
-func Join(ctx context.Context, a, b net.Conn, idle time.Duration) error {
+// idle is the longest silence, in both directions together; 0 is for ever.
+func Join(ctx context.Context, a, b Socket, idle time.Duration) error {
 	stop := context.AfterFunc(ctx, func() { reset(a, b) })
 	defer stop()
 	w := watch{a: a, b: b, idle: idle}
@@ -43,40 +49,40 @@ func Join(ctx context.Context, a, b net.Conn, idle time.Duration) error {
 	return err
 }
 
-// pass copies from src to dst until src ends.
-func (w *watch) pass(dst, src net.Conn) error {
-	_, err := io.Copy(dst, src)
+// pass passes what src sends on to dst until it ends.
+func (w *watch) pass(dst, src Socket) error {
+	d, err := newDirection(dst, src)
+	if err == nil {
+		err = d.pass()
+	}
 	if err != nil {
 		reset(dst, src) // the other direction ends with it
 		return err
 	}
-	half, ok := dst.(interface{ CloseWrite() error })
-	if !ok {
-		return dst.Close()
+	if w.ended() { // else Join closes it at once
+		// A peer that is gone already has no use for our FIN.
+		_ = linux.CloseWrite(d.to)
 	}
-	w.halfOpen()
-	// A peer that is gone already has no use for our FIN.
-	_ = half.CloseWrite()
 	return nil
 }
 
 // reset closes connections so that their peers see an error, not an end: what was in transit is lost.
-func reset(conns ...net.Conn) {
+func reset(conns ...io.Closer) {
 	for _, c := range conns {
-		if tcp, ok := c.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0)
+		if s, ok := c.(syscall.Conn); ok {
+			_ = linux.ResetOnClose(s)
 		}
 		c.Close()
 	}
 }
 
 // Reset closes c so that its peer sees ECONNRESET: there was nobody to talk to.
-func Reset(c net.Conn) { reset(c) }
+func Reset(c io.Closer) { reset(c) }
 
 // A watch ends a silent pair of connections. It asks the kernel when data last passed (TCP_INFO), so that nothing has to be
 // counted on the way, where the bytes never reach us.
 type watch struct {
-	a, b    net.Conn
+	a, b    Socket
 	idle    time.Duration
 	expired atomic.Bool
 
@@ -99,12 +105,16 @@ func (w *watch) start() {
 	w.arm(w.limit())
 }
 
-// halfOpen says that one direction has ended.
-func (w *watch) halfOpen() {
+// ended says that one direction has, and reports whether there is another.
+func (w *watch) ended() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.half {
+		return false
+	}
 	w.half = true
 	w.arm(w.limit())
+	return true
 }
 
 func (w *watch) stop() {
@@ -131,12 +141,8 @@ func (w *watch) check() {
 	defer w.mu.Unlock()
 	limit := w.limit()
 	silent := limit
-	for _, c := range []net.Conn{w.a, w.b} {
-		tcp, ok := c.(*net.TCPConn)
-		if !ok {
-			return
-		}
-		last, err := linux.LastData(tcp)
+	for _, s := range []Socket{w.a, w.b} {
+		last, err := linux.LastData(s)
 		if err != nil {
 			return // closed
 		}

@@ -107,22 +107,40 @@ func (l *link) deliver(packet *buffer.View) {
 func (l *link) WritePackets(packets stack.PacketBufferList) (int, tcpip.Error) {
 	written := 0
 	for _, pkt := range packets.AsSlice() {
-		parts := pkt.AsSlices()
-		if l.header > 0 {
-			h := virtioHeader(pkt)
-			parts = append([][]byte{h[:]}, parts...)
-		}
-		var failed error
-		err := l.raw.Write(func(fd uintptr) bool {
-			failed = linux.TryWritev(fd, parts)
-			return true
-		})
-		if err != nil || failed != nil {
+		if answersSYN(pkt) {
+			// The kernel takes it to the pod's program and back before a write returns, so that the answer comes while gVisor holds the
+			// connection's lock, and gVisor would try it over and over. After this the lock is given back soon.
+			pkt.IncRef()
+			go func() {
+				defer pkt.DecRef()
+				_ = l.write(pkt) // it will be sent again
+			}()
+		} else if err := l.write(pkt); err != nil {
 			return written, &tcpip.ErrNoBufferSpace{}
 		}
 		written++
 	}
 	return written, nil
+}
+
+func answersSYN(pkt *stack.PacketBuffer) bool {
+	const synAck = header.TCPFlagSyn | header.TCPFlagAck
+	segment := header.TCP(pkt.TransportHeader().Slice())
+	return pkt.TransportProtocolNumber == tcp.ProtocolNumber && len(segment) >= header.TCPMinimumSize && segment.Flags()&synAck == synAck
+}
+
+func (l *link) write(pkt *stack.PacketBuffer) error {
+	parts := pkt.AsSlices()
+	if l.header > 0 {
+		h := virtioHeader(pkt)
+		parts = append([][]byte{h[:]}, parts...)
+	}
+	var failed error
+	err := l.raw.Write(func(fd uintptr) bool {
+		failed = linux.TryWritev(fd, parts)
+		return true
+	})
+	return errors.Join(err, failed)
 }
 
 // virtioHeader has the kernel complete TCP's checksum, to which gVisor has added nothing, in case anybody ever looks at it. UDP's may

@@ -14,7 +14,7 @@ import (
 // It is an uplink for machines without /dev/net/tun, and lesser in what it carries, TCP alone, and in what it tells: the
 // kernel accepts a connection before we can dial, so "refused" and "unreachable" arrive as resets after that. The bytes
 // never leave the kernel. It returns when ctx has ended, nil, or l failed; either way it closes l.
-func Redirect(ctx context.Context, l net.Listener, o Options) error {
+func Redirect(ctx context.Context, l *net.TCPListener, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var conns sync.WaitGroup
 	defer conns.Wait()
@@ -27,18 +27,14 @@ func Redirect(ctx context.Context, l net.Listener, o Options) error {
 		if c == nil {
 			return err
 		}
-		inside, ok := c.(*net.TCPConn)
-		src := netip.Addr{}
-		if ok {
-			src = inside.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		}
-		if !ok || !limit.Take(src) {
+		src := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap() //nolint:forcetypeassert // of TCP there is no other
+		if !limit.Take(src) {
 			relay.Reset(c)
 			continue
 		}
 		conns.Go(func() {
 			defer limit.Give(src)
-			redirected(ctx, inside, &o)
+			redirected(ctx, c, &o)
 		})
 	}
 }
@@ -53,7 +49,7 @@ func redirected(ctx context.Context, inside *net.TCPConn, o *Options) {
 		return
 	}
 	dialling, cancel := context.WithTimeout(ctx, dialTimeout)
-	outside, err := o.dialler()(dialling, "tcp4", target.String())
+	outside, err := o.dialTCP(dialling, target)
 	cancel()
 	if err != nil {
 		relay.Reset(inside)

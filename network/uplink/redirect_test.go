@@ -83,7 +83,7 @@ func TestRedirect(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- uplink.Redirect(ctx, l, uplink.Options{Alias: map[netip.Addr]netip.Addr{netip.MustParseAddr("192.0.2.1"): netip.MustParseAddr("127.0.0.1")}})
+		done <- uplink.Redirect(ctx, l.(*net.TCPListener), uplink.Options{Alias: map[netip.Addr]netip.Addr{netip.MustParseAddr("192.0.2.1"): netip.MustParseAddr("127.0.0.1")}})
 	}()
 	dial := pod(t, n)
 	_, serverPort, _ := net.SplitHostPort(server)

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"io"
 	"math"
-	"net"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
@@ -25,8 +25,9 @@ const lingering = time.Minute
 type stream struct {
 	inside  tcpip.Endpoint
 	queue   *waiter.Queue
-	outside *net.TCPConn
+	outside relay.Socket
 	raw     syscall.RawConn // outside's
+	segment int             // bytes of it that the largest packet carries
 	moved   atomic.Int64    // when bytes last passed, Unix time in nanoseconds
 	silence *time.Timer
 }
@@ -34,9 +35,10 @@ type stream struct {
 var errReset = errors.New("the pod's end was reset")
 
 // join passes bytes both ways until both directions have ended, and returns when nothing of either connection is left.
-func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outside *net.TCPConn) {
+func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outside relay.Socket, mtu int) {
 	defer outside.Close()
-	s := &stream{inside: inside, queue: queue, outside: outside}
+	const headers = header.IPv4MinimumSize + header.TCPMinimumSize + 12 // with timestamps
+	s := &stream{inside: inside, queue: queue, outside: outside, segment: mtu - headers}
 	s.touch()
 	var err error
 	if s.raw, err = outside.SyscallConn(); err != nil {
@@ -53,12 +55,12 @@ func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outsi
 	defer queue.EventUnregister(&failed)
 
 	s.silence = time.AfterFunc(math.MaxInt64, s.silent) // not before one direction has ended
-	done := make(chan error, 2)
-	go func() { done <- s.end(s.up()) }()
-	go func() { done <- s.end(s.down()) }()
-	err = <-done
-	s.silence.Reset(relay.HalfOpen)
-	err = errors.Join(err, <-done)
+	done := make(chan error, 1)
+	go func() {
+		growStack(0)
+		done <- s.end(s.down())
+	}()
+	err = errors.Join(s.end(s.up()), <-done)
 	s.silence.Stop()
 	if err != nil {
 		return // end has reset both
@@ -67,13 +69,24 @@ func join(ctx context.Context, inside tcpip.Endpoint, queue *waiter.Queue, outsi
 	s.linger(ctx)
 }
 
-// end resets both sides of a direction that failed.
+// growStack has a new goroutine's stack be as large at once as gVisor will need it. It would double three times on the way there, and be copied each time, with
+// ever more on it: a tenth of what a connection takes. Where it is not needed, the garbage collector takes it back. i is any index, which the compiler doesn't know.
+//
+//go:noinline
+func growStack(i int) byte {
+	var frame [10 << 10]byte
+	return frame[i]
+}
+
+// end is called when a direction has ended. If that failed, it resets both sides; if not, the other has so much time from here on.
 func (s *stream) end(err error) error {
 	if err != nil {
 		relay.Reset(s.outside)
 		s.inside.Abort()
+		return err
 	}
-	return err
+	s.silence.Reset(relay.HalfOpen)
+	return nil
 }
 
 // up passes on what the pod sends. What the socket outside does not take stays in gVisor's buffer, where it is bounded.
@@ -89,7 +102,7 @@ func (s *stream) up() error {
 			<-ready
 			continue
 		case *tcpip.ErrClosedForReceive:
-			return s.outside.CloseWrite()
+			return linux.CloseWrite(s.raw)
 		default:
 			return errReset
 		}
@@ -167,6 +180,9 @@ func (s *stream) downOnce() (state tcpip.Error, err error) {
 		if p.left, err = linux.Unread(fd); errors.Is(err, syscall.EAGAIN) {
 			return false
 		}
+		if p.left > s.segment { // what fills no packet goes with what comes meanwhile
+			p.left -= p.left % s.segment
+		}
 		if err == nil {
 			// Atomic: what we take from the socket must find its room still there.
 			_, state = s.inside.Write(&p, tcpip.WriteOptions{Atomic: true})
@@ -191,6 +207,9 @@ func (p *socketPayload) Read(b []byte) (n int, err error) {
 	if p.left == 0 {
 		return 0, io.EOF
 	}
+	if len(b) == 0 { // gVisor asks in this way whether it is the end
+		return 0, nil
+	}
 	n, err = linux.TryRead(p.fd, b[:min(len(b), p.left)])
 	p.left -= n
 	if n == 0 && err == nil {
@@ -213,18 +232,25 @@ func (s *stream) silent() {
 // linger waits until the pod has taken all that was sent to it. Until then the stream counts as one, or who asks for much
 // and takes nothing would fill the memory.
 func (s *stream) linger(ctx context.Context) {
+	entry, changed := waiter.NewChannelEntry(waiter.EventHUp | waiter.EventErr)
+	s.queue.EventRegister(&entry)
+	defer s.queue.EventUnregister(&entry)
 	s.inside.Close()
-	pause, until := time.Millisecond, time.Now().Add(lingering)
+	end := time.NewTimer(lingering)
+	defer end.Stop()
 	for {
 		switch tcp.EndpointState(s.inside.State()) {
 		case tcp.StateTimeWait, tcp.StateClose, tcp.StateError:
 			return
 		}
-		if ctx.Err() != nil || time.Now().After(until) {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			s.inside.Abort()
+			return
+		case <-end.C:
 			s.inside.Abort()
 			return
 		}
-		time.Sleep(pause)
-		pause = min(2*pause, time.Second)
 	}
 }

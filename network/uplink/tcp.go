@@ -3,7 +3,9 @@ package uplink
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -12,6 +14,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
+	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/network/relay"
 )
 
@@ -56,6 +59,7 @@ func (u *uplink) handleTCP(id stack.TransportEndpointID, pkt *stack.PacketBuffer
 
 // connect dials for a SYN, and answers it accordingly.
 func (u *uplink) connect(r *tcp.ForwarderRequest) {
+	growStack(0)
 	id := r.ID()
 	src := addrPort(id.RemoteAddress, id.RemotePort)
 	defer u.running.Done()
@@ -93,26 +97,49 @@ func (u *uplink) connect(r *tcp.ForwarderRequest) {
 	inside.SocketOptions().SetReceiveBufferSize(int64(size), true)
 	inside.SocketOptions().SetSendBufferSize(int64(size), true)
 	inside.SocketOptions().SetKeepAlive(true) // of a program that was killed nobody may have told us, either
-	join(u.ctx, inside, &queue, outside)
+	join(u.ctx, inside, &queue, outside, u.MTU)
 }
 
 var errForbidden = errors.New("not an address for pods")
 
-func (u *uplink) dial(p pair) (*net.TCPConn, error) {
+func (u *uplink) dial(p pair) (relay.Socket, error) {
 	target, ok := u.target(p.dst)
 	if !ok {
 		return nil, errForbidden
 	}
 	ctx, cancel := context.WithTimeout(u.ctx, dialTimeout)
 	defer cancel()
-	c, err := u.dialler()(ctx, "tcp4", target.String())
+	return u.dialTCP(ctx, target)
+}
+
+func (o *Options) dialTCP(ctx context.Context, target netip.AddrPort) (relay.Socket, error) {
+	if o.Dial != nil {
+		c, err := o.Dial(ctx, "tcp4", target.String())
+		if err != nil {
+			return nil, err
+		}
+		return socket(c)
+	}
+	// Not net.Dialer: it has the poller wait for what need not wait, and the pod does meanwhile.
+	s, err := linux.NewInetSocket(false)
 	if err != nil {
 		return nil, err
 	}
-	conn, ok := c.(*net.TCPConn)
+	if err := s.KeepAlive(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	f, err := s.Connect(ctx, target.Addr().As4(), target.Port())
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", target, err)
+	}
+	return f, nil
+}
+
+func socket(c net.Conn) (relay.Socket, error) {
+	s, ok := c.(relay.Socket)
 	if !ok {
 		c.Close()
 		return nil, errors.ErrUnsupported
 	}
-	return conn, nil
+	return s, nil
 }

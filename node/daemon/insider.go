@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"syscall"
 
 	"codeberg.org/minipod/minipod/internal/linux"
@@ -15,17 +14,22 @@ import (
 )
 
 // An insider is a thread that is in a sandbox's network namespace for as long as its ports are published, and makes sockets there. A
-// thread for each connection would do, too, and take longer than all else about a connection.
+// thread for each connection would do, too, and take longer than all else about a connection. So would waking this one for each: it makes a stock.
 type insider struct {
+	stock chan *linux.InetSocket // for TCP
+	empty chan struct{}          // asks for more of them
 	calls chan func()
 	leave chan struct{} // closed to end it
 	ended chan struct{}
 	keeps bool // clients' addresses
 }
 
+// stocked is how many sockets are made at once, the first time that one is wanted. They are this many descriptors.
+const stocked = 8
+
 // goInside starts an insider. The caller ends it. complain is told why clients' addresses are not kept.
 func goInside(ns *os.File, complain func(error)) (*insider, error) {
-	i := &insider{calls: make(chan func()), leave: make(chan struct{}), ended: make(chan struct{})}
+	i := newInsider()
 	began := make(chan error, 1)
 	go func() {
 		defer close(i.ended)
@@ -36,17 +40,45 @@ func goInside(ns *os.File, complain func(error)) (*insider, error) {
 				i.keeps = true
 			}
 			began <- nil
-			for {
-				select {
-				case call := <-i.calls:
-					call()
-				case <-i.leave:
-					return nil
-				}
-			}
+			i.work()
+			return nil
 		})
 	}()
 	return i, <-began
+}
+
+func newInsider() *insider {
+	return &insider{
+		stock: make(chan *linux.InetSocket, stocked), empty: make(chan struct{}, 1),
+		calls: make(chan func()), leave: make(chan struct{}), ended: make(chan struct{}),
+	}
+}
+
+// work makes sockets until end is called.
+func (i *insider) work() {
+	for {
+		select {
+		case call := <-i.calls:
+			call()
+		case <-i.empty:
+			for len(i.stock) < stocked { // nobody else puts any in
+				s, err := linux.NewInetSocket(false)
+				if err != nil {
+					break // who finds none has one made, and is told
+				}
+				i.stock <- s
+			}
+		case <-i.leave:
+			for {
+				select {
+				case s := <-i.stock:
+					s.Close()
+				default:
+					return
+				}
+			}
+		}
+	}
 }
 
 // end ends it, and returns when it is gone.
@@ -56,20 +88,25 @@ func (i *insider) end() {
 }
 
 // dial connects from inside: over TCP in the name of the client, where the program can be told of it.
-func (i *insider) dial(ctx context.Context, protocol string, to, client netip.AddrPort) (net.Conn, error) {
-	plain := func() (*os.File, error) { return linux.NewSocket(protocol == "udp") }
-	if protocol == "udp" || !i.keeps || !nameable(client.Addr()) {
-		return i.connect(ctx, to, plain)
+func (i *insider) dial(ctx context.Context, protocol string, to, client netip.AddrPort) (*os.File, error) {
+	if protocol == "udp" {
+		s, err := i.make(ctx, true)
+		if err != nil {
+			return nil, err
+		}
+		return connect(ctx, s, to)
 	}
-	// Two ports of the host may lead to one of the program's, and a client's port may have gone to each; and the last connection from there
-	// may not be forgotten yet.
-	for _, port := range []uint16{client.Port(), 0} {
-		conn, err := i.connect(ctx, to, func() (*os.File, error) { return linux.NewClientSocket(client.Addr().As4(), port, network.ClientMark) })
-		if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
-			return conn, err
+	if i.keeps && nameable(client.Addr()) {
+		// Two ports of the host may lead to one of the program's, and a client's port may have gone to each; and the last connection from there
+		// may not be forgotten yet.
+		for _, port := range []uint16{client.Port(), 0} {
+			conn, err := i.connect(ctx, to, netip.AddrPortFrom(client.Addr(), port))
+			if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+				return conn, err
+			}
 		}
 	}
-	return i.connect(ctx, to, plain)
+	return i.connect(ctx, to, netip.AddrPort{})
 }
 
 // nameable tells whether a program in a pod may be told that a is who calls: an address of IPv4, and none that means something else in there. Programs
@@ -78,35 +115,59 @@ func nameable(a netip.Addr) bool {
 	return a.Is4() && !a.IsLoopback() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
 }
 
+// connect connects over TCP, in the name of client unless that is none.
+func (i *insider) connect(ctx context.Context, to, client netip.AddrPort) (*os.File, error) {
+	s, err := i.stream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if client.IsValid() {
+		if err := s.Pose(client.Addr().As4(), client.Port(), network.ClientMark); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return connect(ctx, s, to)
+}
+
 // connect connects a socket. Only its making is done inside: where it is made is where it is, whoever connects it.
-func (i *insider) connect(ctx context.Context, to netip.AddrPort, socket func() (*os.File, error)) (net.Conn, error) {
+func connect(ctx context.Context, s *linux.InetSocket, to netip.AddrPort) (*os.File, error) {
+	conn, err := s.Connect(ctx, to.Addr().As4(), to.Port())
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", to, err)
+	}
+	return conn, nil
+}
+
+// stream returns a socket for TCP, out of the stock if there is one.
+func (i *insider) stream(ctx context.Context) (*linux.InetSocket, error) {
+	if len(i.stock) <= stocked/2 {
+		select {
+		case i.empty <- struct{}{}:
+		default: // it knows
+		}
+	}
+	select {
+	case s := <-i.stock:
+		return s, nil
+	default:
+		return i.make(ctx, false)
+	}
+}
+
+// make has a socket made.
+func (i *insider) make(ctx context.Context, udp bool) (*linux.InetSocket, error) {
 	type made struct {
-		socket *os.File
+		socket *linux.InetSocket
 		err    error
 	}
 	result := make(chan made, 1)
 	select {
-	case i.calls <- func() { s, err := socket(); result <- made{s, err} }:
+	case i.calls <- func() { s, err := linux.NewInetSocket(udp); result <- made{s, err} }:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-i.leave:
 		return nil, net.ErrClosed
 	}
 	m := <-result
-	if m.err != nil {
-		return nil, m.err
-	}
-	defer m.socket.Close() // net's is a copy
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := m.socket.SetWriteDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
-	defer context.AfterFunc(ctx, func() { m.socket.Close() })()
-	if err := linux.ConnectSocket(m.socket, to.Addr().As4(), to.Port()); err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", to, errors.Join(err, ctx.Err()))
-	}
-	conn, err := net.FileConn(m.socket)
-	runtime.KeepAlive(m.socket)
-	return conn, err
+	return m.socket, m.err
 }

@@ -257,16 +257,13 @@ func (d *daemon) reverse(address, _ netip.Addr) ([]string, bool) {
 func (d *daemon) pass(ctx context.Context, a *attached, inside *insider, s *socket, p node.Port) {
 	to := netip.AddrPortFrom(a.address, p.ContainerPort)
 	o := port.Options{
-		PacketConn: s.datagram, Room: d.room, Log: func(err error) { d.log(fmt.Errorf("%s: %w", a.Name, err)) },
-		Dial: func(ctx context.Context, protocol string, client netip.AddrPort) (net.Conn, error) {
+		Listener: s.stream, PacketConn: s.datagram, Room: d.room, Log: func(err error) { d.log(fmt.Errorf("%s: %w", a.Name, err)) },
+		Dial: func(ctx context.Context, protocol string, client netip.AddrPort) (port.Socket, error) {
 			if d.subnet.Contains(client.Addr()) { // on the host that is no pod's
 				client = netip.AddrPort{}
 			}
 			return inside.dial(ctx, protocol, to, client)
 		},
-	}
-	if s.stream != nil { // else it would be an interface that holds nil, and is not nil
-		o.Listener = s.stream
 	}
 	if err := port.Publish(ctx, o); err != nil && !errors.Is(err, context.Canceled) {
 		d.log(fmt.Errorf("publish port %d of %s: %w", p.ContainerPort, a.Name, err))

@@ -139,7 +139,10 @@ func listen(p node.Port) (*socket, uint16, error) {
 		u := c.(*net.UDPConn)                                                            //nolint:forcetypeassert // of the network udp there is no other
 		return &socket{datagram: u}, u.LocalAddr().(*net.UDPAddr).AddrPort().Port(), nil //nolint:forcetypeassert // ditto
 	}
-	l, err := net.Listen("tcp", address)
+	// What is accepted has the options of the listener: to set them once is faster. So is a kernel that need not look whether it is Multipath TCP.
+	config := net.ListenConfig{KeepAlive: -1, Control: linux.KeepAlive}
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, 0, err
 	}
