@@ -105,7 +105,7 @@ func TestDatagrams(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			defer c.Close()
+			t.Cleanup(func() { c.Close() }) // not before all have asked: who comes after would get its port
 			for j := range 5 {
 				question := fmt.Sprintf("%d.%d", i, j)
 				var from string
