@@ -96,7 +96,7 @@ func hasGenuineAlpine() bool {
 //
 //	exits STATUS COMMAND…   the command must end with this very status
 //	nothing-left            no container, temporary file or half-made layer may be in the data folder
-//	until COMMAND…          repeats the command until it succeeds, for at most ten seconds
+//	until COMMAND…          repeats the command until it succeeds, for at most a minute
 //
 // and the variables REGISTRY, ALPINE and BUSYBOX.
 func TestScripts(t *testing.T) {

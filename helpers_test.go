@@ -174,13 +174,13 @@ func (c census) more(after census) []string {
 func (c census) settles(t *testing.T, dirs ...string) {
 	t.Helper()
 	var more []string
-	for range 100 {
+	for range 3000 {
 		if more = c.more(takeCensus(t, dirs...)); len(more) == 0 {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Errorf("left behind after two seconds:\n\t%s", strings.Join(more, "\n\t"))
+	t.Errorf("left behind after a minute:\n\t%s", strings.Join(more, "\n\t"))
 }
 
 // adoptOrphans makes this process the parent of its orphaned descendants, so that none escapes descendants.

@@ -55,13 +55,14 @@ func TestKilled(t *testing.T) {
 				}
 				// The next command works, and cleans up. Where its own sandbox started at the moment that it looked, the
 				// one after it does: a clone holds our locks until its execve.
-				for range 3 {
+				for range 10 {
 					if status, stdout, stderr := m.run("run", "--rm", image, "echo", "next"); status != 0 || stdout != "next\n" {
 						t.Errorf("the next command after %s died: status %d\n%s", killed, status, stderr)
 					}
 					if nothingLeft(m.home) == nil {
 						break
 					}
+					time.Sleep(20 * time.Millisecond)
 				}
 				before.settles(t, m.home)
 			})

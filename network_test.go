@@ -37,7 +37,15 @@ func processes(t *testing.T, commandLine string) (pids []int) {
 			pids = append(pids, pid)
 		}
 	}
-	return pids
+	all := slices.Clone(pids)
+	return slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(all, parent(pid)) }) // a fork that is about to execute something else
+}
+
+func parent(pid int) (ppid int) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(status), "PPid:")
+	_, _ = fmt.Sscan(rest, &ppid)
+	return ppid
 }
 
 // veths are the cables at the bridge: the kernel lists the devices of the anchor's network namespace.
@@ -71,7 +79,7 @@ func TestNetworkInParallel(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range users {
 		all.Go(func() {
-			status, stdout, stderr := m.run("run", "--rm", alpine(), "sh", "-c", "ip -4 addr show eth0; ping -c 1 -w 5 $(ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p')")
+			status, stdout, stderr := m.run("run", "--rm", alpine(), "sh", "-c", "ip -4 addr show eth0; ping -c 1 -w 30 $(ip route | sed -n 's/default via \\([0-9.]*\\).*/\\1/p')")
 			if status != 0 {
 				t.Errorf("status %d: %s", status, stderr)
 			}
@@ -137,11 +145,11 @@ func TestNetworkKills(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if out := m.must("exec", "goes", "ping", "-c", "1", "-w", "5", address); !strings.Contains(out, " 0% packet loss") {
+		if out := m.must("exec", "goes", "ping", "-c", "1", "-w", "30", address); !strings.Contains(out, " 0% packet loss") {
 			t.Errorf("while no node runs: %s", out)
 		}
 		m.must("rm", "-f", "goes") // which no node sees
-		if out := m.must("run", "--rm", alpine(), "ping", "-c", "1", "-w", "5", "stays"); !strings.Contains(out, address) {
+		if out := m.must("run", "--rm", alpine(), "ping", "-c", "1", "-w", "30", "stays"); !strings.Contains(out, address) {
 			t.Errorf("the next node does not know it: %s", out)
 		}
 		if now := processes(t, "minipod anchor"); !slices.Equal(now, anchor) {
@@ -170,7 +178,7 @@ func TestNetworkKills(t *testing.T) {
 	eventually(t, "the node has gone with the network", 5*time.Second, func() bool { return len(processes(t, "minipod node")) == 0 })
 	m.must("exec", "stays", "true")
 	m.must("restart", "-t", "0", "stays")
-	if out := m.must("run", "--rm", alpine(), "ping", "-c", "1", "-w", "5", "stays"); !strings.Contains(out, " 0% packet loss") {
+	if out := m.must("run", "--rm", alpine(), "ping", "-c", "1", "-w", "30", "stays"); !strings.Contains(out, " 0% packet loss") {
 		t.Errorf("in the new network: %s", out)
 	}
 	m.must("rm", "-f", "stays")

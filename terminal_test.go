@@ -73,6 +73,13 @@ func (s *screen) expect(pattern string) {
 	s.t.Fatalf("the terminal never showed %q; it shows:\n%q", pattern, s.text[s.seen:])
 }
 
+// job starts a job in the shell there, and returns when that is in the foreground, where keys reach it. When it goes on after a stop it says "goes-43".
+func (s *screen) job() {
+	s.t.Helper()
+	s.write(`sh -c 'trap "echo goes-$((40+3))" CONT; echo works-$((40+2)); while :; do sleep 0.1; done'` + "\r")
+	s.expect("works-42\r\n")
+}
+
 // shown is everything that the terminal has shown so far.
 func (s *screen) shown() string {
 	s.mu.Lock()
@@ -121,19 +128,16 @@ func TestTerminal(t *testing.T) {
 	if err := pty.Setsize(s.master, &pty.Winsize{Rows: 50, Cols: 132}); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(200 * time.Millisecond)
-	s.write("stty size\r")
+	s.write("until [ \"$(stty size)\" = '50 132' ]; do sleep 0.1; done; stty size\r")
 	s.expect("50 132\r\n")
 
-	s.write("sleep 1000\r")
-	time.Sleep(300 * time.Millisecond)
+	s.job()
 	s.write("\x1a") // Ctrl-Z stops the job, not us
-	s.expect(`Stopped +sleep 1000`)
+	s.expect(`Stopped +sh -c`)
 	s.write("jobs\r")
-	s.expect(`Stopped +sleep 1000`)
+	s.expect(`Stopped +sh -c`)
 	s.write("fg\r")
-	s.expect("sleep 1000")
-	time.Sleep(300 * time.Millisecond)
+	s.expect("goes-43\r\n")
 	s.write("\x03") // and Ctrl-C ends it
 	s.expect("ready> ")
 	s.write("echo status $?\r")
@@ -161,8 +165,8 @@ func TestTerminalIsRestored(t *testing.T) {
 		{"the shell is killed", func(_ *testing.T, _ *exec.Cmd, s *screen) { s.write("kill -9 $$\r") }},
 		{"end of input", func(_ *testing.T, _ *exec.Cmd, s *screen) { s.write("\x04") }},
 		{"SIGTERM", func(t *testing.T, cmd *exec.Cmd, s *screen) {
-			s.write("trap 'exit 0' TERM; while :; do sleep 0.1; done\r")
-			time.Sleep(300 * time.Millisecond)
+			s.write("trap 'exit 0' TERM; echo set-$((40+2)); while :; do sleep 0.1; done\r")
+			s.expect("set-42\r\n")
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
@@ -216,7 +220,7 @@ func TestStop(t *testing.T) {
 	cmd.Env = append(m.env, "PS1=host> ")
 	s := startOn(t, cmd)
 	s.expect("host> ")
-	s.write("minipod run --rm " + alpine() + " sh -c 'echo in; sleep 1; echo out'\r")
+	s.write("minipod run --rm " + alpine() + " sh -c 'trap \"echo out; exit\" CONT; echo in; while :; do sleep 0.1; done'\r")
 	s.expect(`[\r\n]in\r\n`)
 	s.write("\x1a")
 	s.expect("Stopped")

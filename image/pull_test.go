@@ -282,7 +282,13 @@ func TestPullResumes(t *testing.T) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(big.Blob)))
 		w.Write(big.Blob[:1<<20])
 		w.(http.Flusher).Flush()
-		time.Sleep(300 * time.Millisecond) // for the bytes to be received
+		part := filepath.Join(h.dirs.Tmp(), "blob-"+big.Digest().Encoded()+".part")
+		for range 6000 { // until bytes were received
+			if info, err := os.Stat(part); err == nil && info.Size() > 0 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 		cancel()
 		<-q.Context().Done()
 		return true

@@ -154,7 +154,7 @@ func (l *learner) solve(lab *labs.Lab, step *labs.Step) {
 			}
 		}
 	}
-	for _, lines := range [][]string{text, solution} {
+	for i, lines := range [][]string{text, solution} {
 		if len(lines) == 0 {
 			continue
 		}
@@ -174,7 +174,11 @@ func (l *learner) solve(lab *labs.Lab, step *labs.Step) {
 		if unanswered || len(step.Requires) > 0 && l.lacking() { // nothing comes of waiting
 			continue
 		}
-		if l.waitFor(step, settle()) {
+		patience := settle()
+		if i == 1 || len(solution) == 0 { // nothing comes after it
+			patience = 2 * time.Minute
+		}
+		if l.waitFor(step, patience) {
 			return
 		}
 	}
@@ -260,7 +264,7 @@ func (l *learner) err(lab *labs.Lab, w *labs.Wrong) {
 		l.types(line)
 	}
 	var got, evidence string
-	for deadline := time.Now().Add(settle()); time.Now().Before(deadline) && got != w.Hint; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline) && got != w.Hint; time.Sleep(100 * time.Millisecond) {
 		j, ok := l.check()
 		if !ok || j.Step != w.Step {
 			l.Fatalf("lab %s, step %s: the mistake %q passes", lab.ID, w.Step, w.Type)

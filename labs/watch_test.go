@@ -3,12 +3,12 @@ package labs_test
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -72,7 +72,10 @@ func TestWatch(t *testing.T) {
 	slow := max(1, command.Seconds()/0.01)
 	fast := time.Duration(slow * float64(300*time.Millisecond))
 	best := time.Hour
-	for range 3 { // of which other work on this machine may disturb two
+	for range 10 { // of which other work on this machine may disturb nine
+		if best <= fast {
+			break
+		}
 		_, err := l.minipod("run", "-d", "--name", "box", "alpine", "top") // not what the step wants: it is not passed
 		must(t, err)
 		began := time.Now()
@@ -87,9 +90,15 @@ func TestWatch(t *testing.T) {
 	}
 
 	const span = 3 * time.Second
-	before := processorTime(t, cmd.Process.Pid)
-	time.Sleep(span)
-	used := processorTime(t, cmd.Process.Pid) - before
+	used := time.Hour
+	for range 5 { // what it does for the last change may fall into the first
+		if used.Seconds() <= slow*span.Seconds()*2/100 {
+			break
+		}
+		before := processorTime(t, cmd.Process.Pid)
+		time.Sleep(span)
+		used = processorTime(t, cmd.Process.Pid) - before
+	}
 	if used.Seconds() > slow*span.Seconds()*2/100 {
 		t.Errorf("watch used %v of a processor in %v", used, span)
 	}
@@ -126,25 +135,45 @@ func TestWatchInPlace(t *testing.T) {
 	cmd.Env = l.env
 	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 60})
 	must(t, err)
-	screen := make(chan string)
+	var mu sync.Mutex
+	var screen strings.Builder
+	ended := make(chan struct{})
 	go func() {
-		data, _ := io.ReadAll(terminal) // EIO at the end
-		screen <- string(data)
+		defer close(ended)
+		buf := make([]byte, 4096)
+		for {
+			n, err := terminal.Read(buf) // EIO at the end
+			mu.Lock()
+			screen.Write(buf[:n])
+			mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
 	}()
-	time.Sleep(300 * time.Millisecond)
+	shows := func(want string) {
+		for range 1200 {
+			mu.Lock()
+			there := strings.Contains(screen.String(), want)
+			mu.Unlock()
+			if there {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	shows("✗\x1b[0m box")
 	_, err = l.minipod("run", "-d", "--name", "box", "alpine", "sleep", "1001")
 	must(t, err)
-	for deadline := time.Now().Add(time.Minute); !l.over("run") && time.Now().Before(deadline); {
-		time.Sleep(50 * time.Millisecond)
-	}
-	time.Sleep(300 * time.Millisecond)
+	shows("第 2 步（共 4 步）")
 	_, err = terminal.Write([]byte{3}) // Ctrl-C
 	must(t, err)
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
 	terminal.Close()
-	text := <-screen
+	<-ended
+	text := screen.String()
 	for _, want := range []string{"第 1 步（共 4 步）", "A\x1b[J", "\x1b[32m✓\x1b[0m box 正在运行", "第 1 步完成。", "第 2 步（共 4 步）"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the terminal does not show %q:\n%q", want, text)
@@ -277,10 +306,26 @@ func unsharedPod(t *testing.T, l *learner) (web, side string) {
 	server := "ip link set lo up; while :; do echo hello | busybox nc -l -p 7777; done"
 	first := program(t, l, "unshare", "--user", "--map-root-user", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "sh", "-c", server)
 	web = childOf(t, first.Process.Pid)
-	time.Sleep(500 * time.Millisecond) // it starts to listen
+	listens(t, web)
 	second := program(t, l, "nsenter", "--target", web, "--user", "--preserve-credentials", "--net", "--ipc", "--uts",
 		"unshare", "--mount", "--pid", "--fork", "--kill-child", "sleep", "600")
 	return web, childOf(t, second.Process.Pid)
+}
+
+// listens waits until somebody in the network namespace of process pid listens to port 7777.
+func listens(t *testing.T, pid string) {
+	t.Helper()
+	for range 1200 {
+		for _, table := range []string{"tcp", "tcp6"} {
+			sockets, err := os.ReadFile("/proc/" + pid + "/net/" + table)
+			must(t, err)
+			if strings.Contains(string(sockets), fmt.Sprintf(":%04X ", 7777)) {
+				return
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("nobody listens")
 }
 
 // podmanPod makes a pod with podman.
@@ -320,6 +365,6 @@ func podmanPod(t *testing.T, l *learner) (web, side string) {
 		must(t, err)
 		pids[name] = out
 	}
-	time.Sleep(500 * time.Millisecond)
+	listens(t, pids["web"])
 	return pids["web"], pids["side"]
 }

@@ -28,6 +28,7 @@ type Copier struct {
 	from   *os.File
 	stream Stream
 	tee    func(chunk []byte) // or nil
+	wait   time.Duration      // for the end of a line
 
 	buf   []byte // buf[:n] is the beginning of a line
 	n     int
@@ -44,7 +45,7 @@ type Copier struct {
 // NewCopier makes a Copier of a pipe, or a terminal, to log (nil: to nowhere). tee gets each chunk as it was read, before it is
 // logged, and must neither keep it nor wait long. Nobody else may set from's read deadline.
 func NewCopier(log *Writer, from *os.File, stream Stream, tee func(chunk []byte)) *Copier {
-	return &Copier{log: log, from: from, stream: stream, tee: tee, buf: make([]byte, firstRead)}
+	return &Copier{log: log, from: from, stream: stream, tee: tee, wait: patience, buf: make([]byte, firstRead)}
 }
 
 // Run copies until the end of the pipe, or until Stop. Everything is written by then. It closes nothing.
@@ -53,7 +54,7 @@ func (c *Copier) Run() error {
 		n, err := c.from.Read(c.buf[c.n:])
 		c.got(n)
 		if err == nil {
-			c.wait()
+			c.await()
 			continue
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) && !c.isStopped() {
@@ -160,14 +161,14 @@ func (c *Copier) write() {
 	}
 }
 
-// wait sees to it that the beginning of a line does not wait for ever.
-func (c *Copier) wait() {
+// await sees to it that the beginning of a line does not wait for ever.
+func (c *Copier) await() {
 	switch {
 	case c.n == 0:
 		c.disarm()
 	case !c.armed || c.fresh:
 		c.armed, c.fresh = true, false
-		if !c.setDeadline(time.Now().Add(patience)) {
+		if !c.setDeadline(time.Now().Add(c.wait)) {
 			c.armed = false
 			c.flush(false)
 		}

@@ -27,6 +27,12 @@ type command struct {
 
 func start(t *testing.T, name string, o Options) *command {
 	t.Helper()
+	return startPatient(t, name, o, patience)
+}
+
+// startPatient is start with a Copier that waits as long as that for the end of a line.
+func startPatient(t *testing.T, name string, o Options, wait time.Duration) *command {
+	t.Helper()
 	c := &command{T: t, name: name}
 	var err error
 	if c.log, err = OpenWriter(name, o); err != nil {
@@ -38,6 +44,7 @@ func start(t *testing.T, name string, o Options) *command {
 			t.Fatal(err)
 		}
 		c.to[stream], c.from[stream] = w, NewCopier(c.log, r, Stream(stream), nil)
+		c.from[stream].wait = wait
 		c.done.Go(func() {
 			if err := c.from[stream].Run(); err != nil {
 				t.Error(err)
@@ -109,14 +116,19 @@ func (c *command) until(records int) {
 func logName(t testing.TB) string { return filepath.Join(t.TempDir(), FileName) }
 
 func TestLines(t *testing.T) {
-	c := start(t, logName(t), Options{})
+	c := startPatient(t, logName(t), Options{}, time.Hour)
 	long := strings.Repeat("x", maxText)
 	c.print(Stdout, "one\ntwo\n\n"+long+"\n"+long+"yz\n")
-	c.until(6)
 	wide := strings.Repeat("x", maxText-1) + "é and more"
-	c.print(Stdout, wide+"\nno end")
-	c.until(9) // "no end" after a moment
-	c.print(Stdout, "\nc\xc3")
+	c.print(Stdout, wide+"\n")
+	c.end()
+	c = start(t, c.name, Options{})
+	c.print(Stdout, "no end")
+	c.until(9) // after a moment
+	c.print(Stdout, "\n")
+	c.end()
+	c = startPatient(t, c.name, Options{}, time.Hour)
+	c.print(Stdout, "c\xc3")
 	c.print(Stdout, "\xa9\nend\xe4")
 	c.end()
 	want := []string{"one\n", "two\n", "\n", long + "\n", long, "yz\n", wide[:maxText-1], "é and more\n", "no end", "\n", "cé\n", "end\ufffd"}
@@ -127,7 +139,7 @@ func TestLines(t *testing.T) {
 
 // What a command writes in pieces is one record, if it doesn't take its time.
 func TestPieces(t *testing.T) {
-	c := start(t, logName(t), Options{})
+	c := startPatient(t, logName(t), Options{}, time.Hour)
 	for _, piece := range []string{"error", ": ", "no such file", "\n"} {
 		c.print(Stderr, piece)
 	}

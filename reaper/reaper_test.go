@@ -97,7 +97,7 @@ func orphans(args []string) int {
 	w.Close()
 	_, _ = r.Read(make([]byte, 1))
 	dead := 0
-	for range 1000 { // a process's files are closed before it is dead
+	for range 3000 { // a process's files are closed before it is dead
 		if dead = zombies(); dead == 0 {
 			break
 		}
@@ -172,7 +172,7 @@ func command(t *testing.T, init []string, path string, args ...string) *exec.Cmd
 		words = append(words, path)
 		args = args[1:]
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self(t))
 	cmd.Args = append(words, args...)
@@ -242,10 +242,9 @@ func TestExitStatus(t *testing.T) {
 // TestEndsWithItsChild leaves grandchildren: PID 1 does not wait for them, and they do not outlive it.
 func TestEndsWithItsChild(t *testing.T) {
 	inits(t, func(t *testing.T, init []string) {
-		began := time.Now()
-		cmd := command(t, init, "/bin/sh", "sh", "-c", "trap '' TERM; sleep 60 & exit 9")
-		if got := status(t, cmd.Run()); got != 9 || time.Since(began) > 40*time.Second {
-			t.Errorf("status %d after %v", got, time.Since(began))
+		cmd := command(t, init, "/bin/sh", "sh", "-c", "trap '' TERM; sleep 600 & exit 9")
+		if got := status(t, cmd.Run()); got != 9 { // it is killed when its time is up
+			t.Errorf("status %d", got)
 		}
 	})
 }
@@ -337,7 +336,7 @@ func TestDefaultActions(t *testing.T) {
 // TestStopAndContinue: a job that was stopped is not a dead one.
 func TestStopAndContinue(t *testing.T) {
 	inits(t, func(t *testing.T, init []string) {
-		cmd := command(t, init, "/bin/sh", "sh", "-c", "(sleep 0.2; kill -CONT $$) & kill -STOP $$; exit 5")
+		cmd := command(t, init, "/bin/sh", "sh", "-c", "(until grep -q '^State:.T' /proc/$$/status; do sleep 0.01; done; kill -CONT $$) & kill -STOP $$; exit 5")
 		if got := status(t, cmd.Run()); got != 5 {
 			t.Errorf("status %d", got)
 		}
@@ -384,7 +383,7 @@ func TestStopThenContinue(t *testing.T) {
 func waitState(t *testing.T, pid int, want string) {
 	t.Helper()
 	var state string
-	for range 200 {
+	for range 6000 {
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 		for _, task := range tasks { // a child belongs to the thread that forked it
 			child, _ := os.ReadFile(task)

@@ -67,7 +67,7 @@ func takeCensus(t *testing.T, dirs ...string) census {
 func (c census) settles(t *testing.T, containers ...string) {
 	t.Helper()
 	var more []string
-	for range 100 {
+	for range 6000 {
 		more = nil
 		for name := range takeCensus(t, containers...) {
 			if !c[name] {

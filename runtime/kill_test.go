@@ -131,7 +131,7 @@ func TestParentKilled(t *testing.T) {
 // gone waits for the processes of pids to be gone, and reaps those that were adopted.
 func gone(t *testing.T, step string, pids []int) {
 	t.Helper()
-	for range 2000 { // what they run takes sixty seconds
+	for range 4500 { // what they run takes sixty seconds
 		reapOrphans(pids)
 		alive := 0
 		for _, pid := range pids {
@@ -144,7 +144,7 @@ func gone(t *testing.T, step string, pids []int) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Errorf("%s: twenty seconds after the supervisor some of %v live", step, pids)
+	t.Errorf("%s: three quarters of a minute after the supervisor some of %v live", step, pids)
 }
 
 // TestConsole gives a container a terminal of its own.

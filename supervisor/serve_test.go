@@ -234,7 +234,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		caller, ours := pair(t)
 		must(t, caller.Send(record))
-		if err := caller.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := caller.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		go s.answer(ours)

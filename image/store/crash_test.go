@@ -66,7 +66,12 @@ func TestCrash(t *testing.T) {
 			children = append(children, child)
 		}
 		if first == 0 {
-			for time.Since(started) < time.Minute && checkStore(t, s) == 0 {
+			for time.Since(started) < time.Minute { // what an image has may be removed while we look
+				if images, err := s.List(); err != nil {
+					t.Fatal(err)
+				} else if len(images) > 0 {
+					break
+				}
 				time.Sleep(time.Millisecond)
 			}
 			first = time.Since(started)

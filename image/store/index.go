@@ -27,14 +27,58 @@ func (s *Store) indexName() string { return filepath.Join(s.dirs.Images(), ocisp
 
 // readIndex returns index.json as of now. A writer replaces the file, so what is read is of one piece.
 func (s *Store) readIndex() (*ocispec.Index, error) {
+	f, err := s.openIndex()
+	if f == nil {
+		return &ocispec.Index{}, err
+	}
+	defer f.Close()
+	return parseIndex(f)
+}
+
+// look has do look at the images in index.json. What do finds broken may have been removed while it looked; then it looks again.
+func (s *Store) look(do func(*ocispec.Index) error) error {
+	for {
+		f, err := s.openIndex()
+		if err != nil {
+			return err
+		}
+		if f == nil {
+			return do(&ocispec.Index{})
+		}
+		index, err := parseIndex(f)
+		if err == nil {
+			err = do(index)
+		}
+		again := errors.Is(err, ErrBroken) && s.isReplaced(f) // f keeps its inode from being the next one's
+		f.Close()
+		if !again {
+			return err
+		}
+	}
+}
+
+func (s *Store) isReplaced(f *os.File) bool {
+	then, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Stat(s.indexName())
+	return err == nil && !os.SameFile(then, now)
+}
+
+// openIndex answers nil where no index.json is there yet.
+func (s *Store) openIndex() (*os.File, error) {
 	f, err := os.Open(s.indexName())
 	if errors.Is(err, fs.ErrNotExist) {
-		return &ocispec.Index{}, nil
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the list of images: %w", err)
 	}
-	defer f.Close()
+	return f, nil
+}
+
+func parseIndex(f *os.File) (*ocispec.Index, error) {
 	var index ocispec.Index
 	data, err := readBounded(f, maxIndex)
 	if err == nil {

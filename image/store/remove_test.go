@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -280,4 +281,37 @@ func BenchmarkResolve(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestListWhileRemoving: an image that goes while somebody looks is not a broken one.
+func TestListWhileRemoving(t *testing.T) {
+	s := newStore(t)
+	image := oneFile(t, "a")
+	done := make(chan struct{})
+	var looking sync.WaitGroup
+	for range 2 {
+		looking.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := s.List(); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := s.Resolve("a"); err != nil && !errors.Is(err, ErrNotFound) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 10 {
+		addImage(t, s, image, "a")
+		remove(t, s, "a", true)
+	}
+	close(done)
+	looking.Wait()
 }

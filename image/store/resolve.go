@@ -18,11 +18,11 @@ import (
 // It answers ErrNotFound, with the nearest name as its hint; ErrAmbiguous; ErrBroken; or reference.ErrInvalid for
 // what can be neither name nor ID.
 func (s *Store) Resolve(nameOrID string) (*Image, error) {
-	index, err := s.readIndex()
-	if err != nil {
-		return nil, err
-	}
-	found, err := s.find(index, nameOrID)
+	var found match
+	err := s.look(func(index *ocispec.Index) (err error) {
+		found, err = s.find(index, nameOrID)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -126,23 +126,23 @@ func distinct(index *ocispec.Index) []ocispec.Descriptor {
 // List returns all images, the newest first. An image that can't be read is left out and named in the error, whose
 // tree has ErrBroken; the list is good all the same.
 func (s *Store) List() ([]*Image, error) {
-	index, err := s.readIndex()
-	if err != nil {
-		return nil, err
-	}
 	var images []*Image
-	var errs []error
-	for _, entry := range distinct(index) {
-		img, err := s.image(entry)
-		if err != nil {
-			errs = append(errs, err)
-			continue
+	err := s.look(func(index *ocispec.Index) error {
+		images = nil
+		var errs []error
+		for _, entry := range distinct(index) {
+			img, err := s.image(entry)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			img.describe(index, entry.Digest)
+			images = append(images, img)
 		}
-		img.describe(index, entry.Digest)
-		images = append(images, img)
-	}
+		return errors.Join(errs...)
+	})
 	slices.SortStableFunc(images, func(a, b *Image) int { return b.Created.Compare(a.Created) })
-	return images, errors.Join(errs...)
+	return images, err
 }
 
 // suggest returns the local name, in its short form, that a person most likely meant by ref, or "": another tag of

@@ -82,14 +82,24 @@ func TestFollow(t *testing.T) {
 	ended := make(chan error)
 	go func() {
 		ended <- Follow(t.Context(), d, func(e Event) error {
-			got <- e.Reason
+			if e.Reason != "Early" || len(got) == 0 {
+				got <- e.Reason
+			}
 			if e.Reason == "After9" {
 				return enough
 			}
 			return nil
 		})
 	}()
-	time.Sleep(50 * time.Millisecond)
+	for len(got) == 0 { // until it follows
+		if err := Append(d, Event{Reason: "Early", Object: Object{Name: "p"}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if reason := <-got; reason != "Early" {
+		t.Errorf("the first is %s", reason)
+	}
 	for i := range 10 {
 		if err := Append(d, Event{Reason: fmt.Sprintf("After%d", i), Object: Object{Name: "p"}}); err != nil {
 			t.Fatal(err)

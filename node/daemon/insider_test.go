@@ -61,7 +61,7 @@ func TestConnectSocket(t *testing.T) {
 	}
 	full := netip.AddrPortFrom(at.Addr(), uint16(name.(*syscall.SockaddrInet4).Port))
 	for range 8 {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		var waiting *os.File
 		waiting, err = i.dial(ctx, "tcp", full, netip.AddrPort{})
 		cancel()

@@ -53,7 +53,7 @@ func TestProbeHTTP(t *testing.T) {
 			"/hangs":     {false, "context deadline exceeded"},
 			"/%zz":       {false, "invalid URL escape"},
 		} {
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), map[bool]time.Duration{true: 200 * time.Millisecond, false: time.Minute}[path == "/hangs"])
 			get := &node.HTTPGet{Scheme: scheme, Path: path, Headers: [][2]string{{"Host", "shop.example"}, {"X-Who", "me"}}}
 			got := probeHTTP(ctx, plain, server.Listener.Addr().String(), get)
 			cancel()
@@ -125,7 +125,7 @@ func TestProbeFails(t *testing.T) {
 	}
 	port := uint16(l.Addr().(*net.TCPAddr).Port)
 	d := &daemon{ctx: t.Context(), attached: map[string]*attached{}}
-	if got := d.probe(&node.Probe{Host: "127.0.0.1", Port: port, Timeout: time.Second}); !got.OK {
+	if got := d.probe(&node.Probe{Host: "127.0.0.1", Port: port, Timeout: time.Minute}); !got.OK {
 		t.Errorf("a listener: %+v", got)
 	}
 	silent := &node.Probe{Host: "127.0.0.1", Port: port, HTTP: &node.HTTPGet{Path: "/"}, Timeout: 100 * time.Millisecond}
@@ -133,10 +133,10 @@ func TestProbeFails(t *testing.T) {
 		t.Errorf("a server that says nothing: %+v", got)
 	}
 	l.Close()
-	if got := d.probe(&node.Probe{Host: "127.0.0.1", Port: port, Timeout: time.Second}); got.OK || !strings.Contains(got.Message, "refused") {
+	if got := d.probe(&node.Probe{Host: "127.0.0.1", Port: port, Timeout: time.Minute}); got.OK || !strings.Contains(got.Message, "refused") {
 		t.Errorf("nobody: %+v", got)
 	}
-	if got := d.probe(&node.Probe{ID: "nobody", Port: port, Timeout: time.Second}); got.OK || !strings.Contains(got.Message, "no place in the pods' network") {
+	if got := d.probe(&node.Probe{ID: "nobody", Port: port, Timeout: time.Minute}); got.OK || !strings.Contains(got.Message, "no place in the pods' network") {
 		t.Errorf("a pod that is not there: %+v", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"codeberg.org/minipod/minipod/internal/hint"
 	"codeberg.org/minipod/minipod/runtime/caps"
@@ -154,17 +156,29 @@ func TestEnvironmentOfAHugeImage(t *testing.T) {
 	merge := func(list []string) time.Duration {
 		best := time.Hour
 		for range 3 { // of which other work on this machine may disturb two
-			began := time.Now()
+			began := processorTime(t)
 			if got := environment("box", false, list, list); len(got) != len(list)+2 {
 				t.Fatalf("%d variables of %d", len(got), len(list))
 			}
-			best = min(best, time.Since(began))
+			best = min(best, processorTime(t)-began)
 		}
 		return best
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if short, long := merge(list[:len(list)/times]), merge(list); long > 20*times*short { // the map grows out of the processor's caches, which others want, too
 		t.Errorf("%v, and %v for %d times as many", short, long, times)
 	}
+}
+
+// processorTime is what this thread, to which the caller is locked, has had of a processor: other work on this machine does not count.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(now.Nano())
 }
 
 func TestNULIsRefused(t *testing.T) {
