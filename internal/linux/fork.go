@@ -344,6 +344,7 @@ func (c *Child) Wait() (syscall.WaitStatus, error) {
 	status, err := WaitProcess(c.PID)
 	if err == nil {
 		unix.Close(c.pidfd)
+		c.pidfd = -1 // the descriptor may be another's from now on
 	}
 	return status, err
 }
