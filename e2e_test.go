@@ -121,6 +121,8 @@ func TestScripts(t *testing.T) {
 			switch cond {
 			case "genuine-alpine":
 				return hasGenuineAlpine(), nil
+			case "static":
+				return static()
 			case "nginx":
 				_, err := crane.Head(os.Getenv("MINIPOD_REGISTRY")+"/library/nginx", crane.Insecure)
 				return err == nil, nil

@@ -36,8 +36,9 @@ func listening(t testing.TB) (*Supervisor, *Peer) {
 	s := &Supervisor{Container: c, Bundle: &runtime.Bundle{
 		Spec: &specs.Spec{Process: &specs.Process{}, Linux: &specs.Linux{}}, StopSignal: 15, StopTimeout: 10,
 	}}
+	peer := Of(dirs, c.Record) // before anybody can change it
 	must(t, s.Listen())
-	return s, Of(dirs, c.Record)
+	return s, peer
 }
 
 // within fails where do takes longer than it may.
