@@ -114,7 +114,9 @@ func (a *app) editText(o *kubeObject, text []byte, wrong error) (file string, ed
 		return "", nil, err
 	}
 	editor := cmp.Or(os.Getenv("KUBE_EDITOR"), os.Getenv("EDITOR"), "vi")
-	cmd := exec.Command("/bin/sh", "-c", editor+` "$1"`, "minipod-edit", file) // the variable is a command with arguments, as for git and kubectl
+	// The variable is a command with arguments, as for git and kubectl. A key's SIGINT is the editor's to understand (C-g in emacs), and the shell is not to
+	// end of it and take the text along.
+	cmd := exec.Command("/bin/sh", "-c", `trap : INT QUIT; `+editor+` "$1"`, "minipod-edit", file)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.in, a.out, a.err
 	if err := cmd.Run(); err != nil {
 		err = fmt.Errorf("there was a problem with the editor %q: %w", editor, err)

@@ -300,7 +300,7 @@ func TestClaimIsBound(t *testing.T) {
 	if out, errOut, status := typed(t, "apply", "-f", file); status != 0 {
 		t.Fatal(out, errOut)
 	}
-	if out, _, _ := typed(t, "get", "pvc", "--no-headers"); out != "data   Bound   default_data   1Gi   RWO         <unset>   0s\n" {
+	if out, _, _ := typed(t, "get", "pvc", "--no-headers"); !strings.HasPrefix(out, "data   Bound   default_data   1Gi   RWO         <unset>   ") {
 		t.Errorf("%q", out)
 	}
 	if out, _, _ := typed(t, "get", "pvc", "data", "-o", "jsonpath={.status.phase} {.spec.volumeName} {.status.capacity.storage}"); out != "Bound default_data 1Gi" {

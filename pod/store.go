@@ -46,7 +46,32 @@ type Stored struct {
 func (s *Stored) Dir() string { return podDir(s.dirs, s.Metadata.UID) }
 
 // Manifest returns the object as it was applied: a v1.Pod in JSON.
-func (s *Stored) Manifest() ([]byte, error) { return os.ReadFile(path.Join(s.Dir(), manifestFile)) }
+func (s *Stored) Manifest() ([]byte, error) {
+	data, err := os.ReadFile(s.manifestOf(s.Metadata.Generation)) // whose writer has died before it took the other's place
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.ReadFile(path.Join(s.Dir(), manifestFile))
+	}
+	return data, err
+}
+
+// manifestOf is the manifest that a change has written, and which counts from the moment on that podFile has this generation: so a writer that is killed
+// leaves both as they were, or both changed.
+func (s *Stored) manifestOf(generation int64) string {
+	return path.Join(s.Dir(), fmt.Sprintf("manifest-%d.json", generation))
+}
+
+// finish ends what a writer that was killed has begun. The caller holds the lock.
+func (s *Stored) finish() error {
+	taken := os.Rename(s.manifestOf(s.Metadata.Generation), path.Join(s.Dir(), manifestFile))
+	removed := os.Remove(s.manifestOf(s.Metadata.Generation + 1)) // it came to nothing, and that generation will be another's
+	var errs []error
+	for _, err := range []error{taken, removed} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(append(errs, state.RemoveTemps(path.Join(s.Dir(), podFile)))...)
+}
 
 func podsDir(dirs state.Dirs) string            { return path.Join(dirs.Data, "pods") }
 func podDir(dirs state.Dirs, uid string) string { return path.Join(podsDir(dirs), uid) }
@@ -264,6 +289,9 @@ func change(dirs state.Dirs, uid string, manifest []byte, do func(*Pod) error) e
 	if err != nil {
 		return err
 	}
+	if err := s.finish(); err != nil {
+		return err
+	}
 	before := s.Metadata
 	if err := do(&s.Pod); err != nil {
 		return err
@@ -271,9 +299,12 @@ func change(dirs state.Dirs, uid string, manifest []byte, do func(*Pod) error) e
 	m := &s.Metadata
 	m.Name, m.Namespace, m.UID, m.Created, m.Generation = before.Name, before.Namespace, before.UID, before.Created, before.Generation+1
 	if manifest != nil {
-		if err := replace(s.Dir(), manifestFile, manifest); err != nil {
+		if err := state.WriteFile(s.manifestOf(m.Generation), manifest, 0o600); err != nil {
 			return err
 		}
 	}
-	return replaceJSON(s.Dir(), podFile, &s.Pod)
+	if err := replaceJSON(s.Dir(), podFile, &s.Pod); err != nil || manifest == nil {
+		return err
+	}
+	return s.finish()
 }

@@ -76,6 +76,62 @@ func TestStore(t *testing.T) {
 }
 
 // One name has one owner, however many want it.
+// TestChangeIsWhole kills a change at each of its moments: what is wanted and its manifest are both as they were, or both changed.
+func TestChangeIsWhole(t *testing.T) {
+	dirs := testDirs(t)
+	s := create(t, dirs, "default", "a")
+	at := func(name string) string { return filepath.Join(s.Dir(), name) }
+	manifest := func() string {
+		now, err := Get(dirs, s.Metadata.UID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := now.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	change := func(text string) {
+		var data []byte
+		if text != "" {
+			data = []byte(text)
+		}
+		if err := Change(dirs, s.Metadata.UID, data, func(*Pod) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change("second") // generation 2
+	for name, text := range map[string]string{"manifest-3.json": "never", ".tmp-pod.json-9": "half"} {
+		if err := os.WriteFile(at(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := manifest(); got != "second" {
+		t.Errorf("killed before pod.json: %q", got)
+	}
+	change("") // a label: 3
+	if got := manifest(); got != "second" {
+		t.Errorf("the next change takes what came to nothing: %q", got)
+	}
+	if err := os.WriteFile(at("manifest-3.json"), []byte("third"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := manifest(); got != "third" {
+		t.Errorf("killed after pod.json: %q", got)
+	}
+	change("")
+	if got := manifest(); got != "third" {
+		t.Errorf("the next change loses it: %q", got)
+	}
+	if left, _ := filepath.Glob(at("*manifest-*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if _, err := os.Stat(at(".tmp-pod.json-9")); err == nil {
+		t.Error("half a pod.json stays")
+	}
+}
+
 func TestNameRace(t *testing.T) {
 	dirs := testDirs(t)
 	var won atomic.Int32

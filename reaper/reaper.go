@@ -89,7 +89,7 @@ func (r Reaper) Run(child int) (status int) {
 
 const everybody = -1 // man 2 waitpid
 
-// reap waits for those who have ended: one SIGCHLD may stand for many. ended tells whether child is among them.
+// reap waits for those who have ended: one SIGCHLD may stand for many. ended tells whether child is among them, or that nobody can tell.
 func reap(who, child int) (status int, ended bool) {
 	for {
 		var how syscall.WaitStatus

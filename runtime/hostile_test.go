@@ -6,8 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"codeberg.org/minipod/minipod/rootfs"
 	"codeberg.org/minipod/minipod/runtime/caps"
+	"codeberg.org/minipod/minipod/runtime/seccomp"
 	"codeberg.org/minipod/minipod/state"
 )
 
@@ -20,6 +23,21 @@ func TestPID1HasNoMorePowersThanWhoTracesIt(t *testing.T) {
 		o := sh(`grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/1/status | tr -s '\t\n' ' '`)
 		o.Capabilities = set
 		w.want(w.config(o), 0, "CapBnd: "+bounding+" NoNewPrivs: 1 Seccomp: 2 ")
+	}
+}
+
+// Who may trace PID 1 has it under the command's filter, which may forbid what an end is heard of by.
+func TestPID1WaitsUnderAnyFilter(t *testing.T) {
+	w := newWorld(t, false, rootfs.Overlay)
+	for _, name := range []string{"rt_sigtimedwait", "tgkill", "wait4", "futex", "dup3"} {
+		o := sh("exit 3")
+		set, err := caps.Apply(caps.Default, []string{"SYS_PTRACE"}, nil)
+		w.must(err)
+		o.Capabilities = set
+		cfg := w.config(o)
+		cfg.Seccomp, err = seccomp.Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{name}, Action: specs.ActKillProcess}}})
+		w.must(err)
+		w.want(cfg, 3, "")
 	}
 }
 

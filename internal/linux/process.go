@@ -74,7 +74,7 @@ func SetCapabilities(set uint64) error {
 
 // LimitAllThreads takes from every thread the supplementary groups (where setgroups(2) is allowed), the capabilities
 // outside of keep and, in the bounding set, outside of bounding; and it gives every thread no_new_privs and a seccomp
-// filter, as Program.Seccomp takes it, where asked to. Without no_new_privs the filter takes CAP_SYS_ADMIN.
+// filter, as Program.Seccomp takes it, where asked to, but for what a PID 1 does while it waits. Without no_new_privs the filter takes CAP_SYS_ADMIN.
 func LimitAllThreads(setgroups bool, keep, bounding uint64, noNewPrivileges bool, filter []byte) error {
 	if setgroups {
 		if err := onAllThreads("setgroups(0)", unix.SYS_SETGROUPS); err != nil {
@@ -122,7 +122,8 @@ func seccompAllThreads(filter []byte) error {
 	if len(filter) == 0 {
 		return nil
 	}
-	thread, _, errno := syscall.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(seccompProgram(filter))))
+	program := seccompProgram(lenient(filter))
+	thread, _, errno := syscall.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(program)))
 	if errno != 0 {
 		return fmt.Errorf("seccomp: %w", errno)
 	}

@@ -43,8 +43,11 @@ type operation struct {
 	Value json.RawMessage `json:"value"` // nil: there is none; a null is one
 }
 
-// maxOperations is the API server's limit.
-const maxOperations = 10_000
+// The API server's limits. A patch of a few copies of copies would be larger than the machine.
+const (
+	maxOperations = 10_000
+	maxCopied     = 3 << 20 // bytes, of all copies of a patch together
+)
 
 // jsonPatch does the operations one after the other, all of them or none. live is changed.
 func jsonPatch(patch []byte, live any) (any, error) {
@@ -55,9 +58,10 @@ func jsonPatch(patch []byte, live any) (any, error) {
 	if len(operations) > maxOperations {
 		return nil, fmt.Errorf("the JSON patch has %d operations, and %d are the most", len(operations), maxOperations)
 	}
+	copied := 0
 	for i, o := range operations {
 		var err error
-		if live, err = o.apply(live); err != nil {
+		if live, err = o.apply(live, &copied); err != nil {
 			return nil, fmt.Errorf("operation %d, %s: %w", i+1, o, err)
 		}
 	}
@@ -72,7 +76,8 @@ func (o operation) String() string {
 	return strings.TrimSpace(o.Op + " " + path)
 }
 
-func (o operation) apply(live any) (any, error) {
+// apply does it to live. copied counts the bytes that operations have copied.
+func (o operation) apply(live any, copied *int) (any, error) {
 	if o.Path == nil {
 		return nil, errors.New(`it has no "path"`)
 	}
@@ -102,10 +107,10 @@ func (o operation) apply(live any) (any, error) {
 		if value, err = lookUp(live, from); err != nil {
 			return nil, err
 		}
-		if value, err = copiedValue(value); err != nil { // else two places had one object
-			return nil, err
-		}
 		if o.Op == "copy" {
+			if value, err = copiedValue(value, copied); err != nil { // else two places had one object
+				return nil, err
+			}
 			break
 		}
 		if len(at) > len(from) && slices.Equal(at[:len(from)], from) {
@@ -142,11 +147,15 @@ func sameJSON(a, b any) bool {
 	return reflect.DeepEqual(x, y)
 }
 
-func copiedValue(value any) (to any, err error) {
+func copiedValue(value any, copied *int) (to any, err error) {
 	data, err := json.Marshal(value)
-	if err == nil {
-		err = kjson.UnmarshalCaseSensitivePreserveInts(data, &to)
+	if err != nil {
+		return nil, err
 	}
+	if *copied += len(data); *copied > maxCopied {
+		return nil, fmt.Errorf("the patch copies more than %d MiB", maxCopied>>20)
+	}
+	err = kjson.UnmarshalCaseSensitivePreserveInts(data, &to)
 	return to, err
 }
 

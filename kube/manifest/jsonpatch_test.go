@@ -69,6 +69,8 @@ func TestJSONPatch(t *testing.T) {
 		{`{"a":1}`, `[{"op":"remove","path":"a"}]`, "", `"a" is no JSON pointer`},
 		{`{"a":1}`, `[{"op":"remove","path":""}]`, "", "the whole object can't be removed"},
 		{`{"a":1}`, `[{"op":"frob","path":"/a"}]`, "", `unexpected kind "frob"`},
+		{`{"a":{"b":[1]}}`, `[{"op":"move","from":"/a/b","path":"/a/c"},{"op":"add","path":"/a/c/-","value":2}]`, `{"a":{"c":[1,2]}}`, ""},
+		{`{"a":{}}`, "[" + strings.Repeat(`{"op":"copy","from":"/a","path":"/a/b"},{"op":"copy","from":"/a","path":"/a/c"},`, 30) + `{"op":"remove","path":"/a"}]`, "", "the patch copies more than 3 MiB"},
 		{`{"a":1}`, `{"op":"remove"}`, "", "a JSON patch is a list of operations"},
 	} {
 		got, err := jsonPatch([]byte(c.patch), decoded(t, c.live))

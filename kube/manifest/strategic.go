@@ -50,7 +50,9 @@ func strategicPatch(t reflect.Type, patch, live map[string]any) (map[string]any,
 				return nil, fmt.Errorf("%s is no list", name)
 			}
 			if from != nil {
-				merged[field] = slices.DeleteFunc(slices.Clone(from), func(item any) bool { return slices.Contains(away, item) })
+				merged[field] = slices.DeleteFunc(slices.Clone(from), func(item any) bool {
+					return isPrimitive(item) && slices.ContainsFunc(away, func(other any) bool { return isPrimitive(other) && other == item })
+				})
 			}
 			continue
 		case isDirective(name):
@@ -248,6 +250,15 @@ func plainOf(value any) any {
 		return plain
 	}
 	return value
+}
+
+// isPrimitive tells of the values that == compares: of others it panics.
+func isPrimitive(value any) bool {
+	switch value.(type) {
+	case map[string]any, []any:
+		return false
+	}
+	return true
 }
 
 func isDirective(name string) bool {

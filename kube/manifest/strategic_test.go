@@ -47,6 +47,7 @@ func TestStrategicPatchByHand(t *testing.T) {
 		"another object":      {patch: `{"metadata":{"labels":{"$patch":"replace","c":"3"}}}`, want: `"labels":{"c":"3"}`},
 		"a value goes":        {patch: `{"metadata":{"$deleteFromPrimitiveList/finalizers":["x"]}}`, want: `"finalizers":["y"]`},
 		"one goes, one comes": {patch: `{"metadata":{"$deleteFromPrimitiveList/finalizers":["x"],"finalizers":["z"]}}`, want: `"finalizers":["z","y"]`},
+		"objects don't go so": {patch: `{"spec":{"$deleteFromPrimitiveList/containers":[{"name":"a"}]}}`, want: `"name":"a"}`},
 		"another order":       {patch: `{"spec":{"$setElementOrder/containers":[{"name":"b"},{"name":"a"}]}}`, want: `"containers":[{"image":"j","name":"b"},{`},
 		"another kind of volume": {
 			patch: `{"spec":{"volumes":[{"name":"v","$retainKeys":["name","hostPath"],"hostPath":{"path":"/a"}}]}}`, want: `"volumes":[{"hostPath":{"path":"/a"},"name":"v"}]`,
