@@ -46,6 +46,9 @@ func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Ve
 			lines = append(lines, "  "+k.style.Odd("│")+" "+line)
 		}
 	}
+	if len(verdicts) < len(step.Checks) {
+		lines = append(lines, "  "+k.style.Dim(k.say("The rest is judged once you have answered.")))
+	}
 	return lines
 }
 

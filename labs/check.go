@@ -62,7 +62,7 @@ func kinds() map[string]kind {
 		"ns.same":       {"of! with! types!", nsSame},
 		"ns.differ":     {"of! with! types!", nsDiffer},
 		"ns.only":       {"of! with! types!", nsOnly},
-		"ns.kept":       {"of! since! types!", nsKept},
+		"ns.kept":       {"of! since! types! by", nsKept},
 		"ns.owner":      {"of! types! is!", nsOwner},
 		"mount.has":     {"of! at! type options not", mountHas},
 		"mount.lacks":   {"of! at tag", mountLacks},
@@ -80,7 +80,8 @@ func kinds() map[string]kind {
 		"net.route":     {"of! is!", netRoute},
 		"net.address":   {"of! is!", netAddress},
 		"net.loopback":  {"of!", netLoopback},
-		"event.order":   {"order! from", eventOrder},
+		"event.order":   {"order! from not", eventOrder},
+		"pod.restarts":  {"of! " + comparison, podRestarts},
 		"http":          {"url! status body", httpGet},
 		"answer":        {"name! want shows", answered},
 
@@ -95,7 +96,7 @@ func (k kind) arguments() []string {
 
 // roles tells whether the argument of that name is a role.
 func (k kind) roles(c, key string) bool {
-	return key == "of" || key == "with" || key == "shows" || key == "beside" || key == "is" && k.takes == "of! is!" && strings.HasPrefix(c, "proc.")
+	return key == "of" || key == "with" || key == "shows" || key == "beside" || key == "by" && c == "ns.kept" || key == "is" && k.takes == "of! is!" && strings.HasPrefix(c, "proc.")
 }
 
 // check finds the mistakes of whoever wrote the arguments.

@@ -62,6 +62,7 @@ type Container struct {
 	Sandbox    Process // as minipod wrote it down when it started: alive is what the kernel says
 	Supervisor Process
 	Published  map[int]int // ports of the host by those of the container
+	Restarts   int         // of a pod's: how many there were before it
 }
 
 // An Event is something that happened in a world: "start box", with attributes (exitCode=137).
@@ -122,8 +123,13 @@ func (j *Judge) Check(c Check) Verdict {
 }
 
 // Step decides on all checks of a step. Where one does not pass, and the step has a diagnosis that fits, that one's hint is the first
-// failed check's.
+// failed check's. Where an answer comes first, the others wait for it: what they are called would tell what is to be guessed.
 func (j *Judge) Step(s *Step) []Verdict {
+	if c := s.Checks[0]; c.Kind == "answer" {
+		if _, answered := j.Answers[c.Args.one("name")]; !answered {
+			return []Verdict{j.Check(c)}
+		}
+	}
 	var verdicts []Verdict
 	first := -1
 	for i, c := range s.Checks {

@@ -134,7 +134,8 @@ func nsOwner(j *Judge, a Args) Verdict {
 	return v
 }
 
-// nsKept passes where the role's namespaces are those that it had when the step `since` was passed, whichever process plays it now.
+// nsKept passes where the role's namespaces are those that it had when the step `since` was passed, whichever process plays it now. With `by`, the
+// one who plays that role has to be who held them then: when the last process has left a namespace, the kernel gives its number to another.
 func nsKept(j *Judge, a Args) Verdict {
 	before, refused := j.before(a)
 	if refused != nil {
@@ -143,6 +144,11 @@ func nsKept(j *Judge, a Args) Verdict {
 	p, refused := j.process(a.one("of"))
 	if refused != nil {
 		return *refused
+	}
+	if by := a.one("by"); by != "" {
+		if held := procKept(j, Args{"of": {by}, "since": a["since"]}); held.Status != Pass {
+			return held
+		}
 	}
 	v := Verdict{Status: Pass}
 	for _, kind := range a["types"] {

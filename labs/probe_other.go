@@ -249,54 +249,6 @@ func (k kernel) addresses(p Process) ([]string, error) {
 	return list, nil
 }
 
-// eventOrder passes where these things happened in this order, whatever else did in between: "die box exitCode=137". From `last`, what was before
-// the last of the first kind does not count: that was another container of that name, or another attempt.
-func eventOrder(j *Judge, a Args) Verdict {
-	events, err := j.World.Events()
-	if err != nil {
-		return *unreadable(err)
-	}
-	next := 0
-	order := a["order"]
-	if a.one("from") == "last" {
-		for i := range slices.Backward(events) {
-			if events[i].fits(order[0]) {
-				events = events[i:]
-				break
-			}
-		}
-	}
-	for _, e := range events {
-		if next < len(order) && e.fits(order[next]) {
-			next++
-		}
-	}
-	got := "all"
-	if next < len(order) {
-		got = strings.Join(order[:next], ", ")
-		if got == "" {
-			got = "none of it"
-		}
-	}
-	return verdict(next == len(order), Evidence{"minipod events", got, strings.Join(order, j.say(", then "))})
-}
-
-func (e Event) fits(pattern string) bool {
-	words := strings.Fields(pattern)
-	if len(words) < 2 || words[0] != e.Action || words[1] != e.Name && words[1] != e.podContainer() {
-		return false
-	}
-	return !slices.ContainsFunc(words[2:], func(word string) bool {
-		key, value, _ := strings.Cut(word, "=")
-		return e.Attributes[key] != value
-	})
-}
-
-// podContainer is pod:POD/CONTAINER for a container that belongs to a pod.
-func (e Event) podContainer() string {
-	return "pod:" + e.Attributes["io.kubernetes.pod.name"] + "/" + e.Attributes["io.kubernetes.container.name"]
-}
-
 // httpGet asks a server of this machine.
 func httpGet(_ *Judge, a Args) Verdict {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)

@@ -75,7 +75,7 @@ func (pretendWorld) Container(name string) (Container, error) {
 	case "web":
 		return Container{ID: "c", Status: "running", Sandbox: Process{20, 1020}}, nil
 	case "side":
-		return Container{ID: "d", Status: "running", Sandbox: Process{30, 1030}, Published: map[int]int{80: 7777}}, nil
+		return Container{ID: "d", Status: "running", Sandbox: Process{30, 1030}, Published: map[int]int{80: 7777}, Restarts: 2}, nil
 	case "reused": // the number is another process's by now
 		return Container{ID: "e", Status: "exited", Sandbox: Process{30, 7}}, nil
 	}
@@ -216,6 +216,8 @@ func TestProbes(t *testing.T) {
 		{"ns.only", "of=side with=web types=uts", Fail, "uts"},
 		{"ns.kept", "of=web since=before types=net", Pass, "before, PID 21 had net:[203]"},
 		{"ns.kept", "of=web since=before types=ipc", Fail, "ipc:[204]"},
+		{"ns.kept", "of=web since=before types=net by=pid1", Pass, "before, PID 21 had net:[203]"},
+		{"ns.kept", "of=web since=before types=net by=side", Fail, "PID 29"}, // the number is the same, and who held it is another
 		{"ns.owner", "of=web types=net,ipc is=own", Pass, "belongs to user:[200]"},
 		{"ns.owner", "of=side types=net is=other", Pass, "another than user:[300]"},
 		{"ns.owner", "of=side types=ipc,net is=own", Fail, "belongs to user:[200]"},
@@ -284,12 +286,18 @@ func TestProbes(t *testing.T) {
 		{"invariant.broken", "name=net", Fail, "as it has to be"},
 		{"invariant.broken", "name=uts", Fail, "what brought that about"},
 		{"invariant.broken", "name=answer:none", Fail, "one of net, ipc, uts"},
-		{"event.order", "order=start web;die web exitCode=137", Pass, "all"},
-		{"event.order", "order=start web;start pod:x/app", Pass, "all"},
+		{"event.order", "order=start web;die web exitCode=137", Pass, "start web, then die web exitCode=137"},
+		{"event.order", "order=start web;start pod:x/app", Pass, "start pod:x/app"},
+		{"event.order", "order=start web;start web;not;die web", Fail, "start web, then die web, then start web start web, then start web; without die web"},
+		{"event.order", "order=start web;not;kill web", Pass, "start web"},
+		{"event.order", "order=last;start web;not;die web", Pass, "start web"}, // that was the one before
+		{"pod.restarts", "of=web,side want=2", Pass, "RESTARTS 2 (web 0, side 2)"},
+		{"pod.restarts", "of=web,side want=answer:word", Fail, "Hello"},
+		{"pod.restarts", "of=side,gone want=2", Fail, "no container gone"},
 		{"event.order", "order=last;start web;die web", Fail, "start web"}, // of the one before
-		{"event.order", "order=last;die web exitCode=137;start web", Pass, "all"},
+		{"event.order", "order=last;die web exitCode=137;start web", Pass, "then start web"},
 		{"event.order", "order=start pod:x/side", Fail, "none of it"},
-		{"event.order", "order=die web exitCode=0", Fail, "none of it"},
+		{"event.order", "order=die web exitCode=0", Fail, "die web exitCode=137"},
 		{"event.order", "order=die web;die web", Fail, "then die web"},
 		{"http", "url=http://127.0.0.1:1/", Fail, "status 200"},
 		{"answer", "name=word want=hello", Pass, "Hello"},
@@ -305,7 +313,11 @@ func TestProbes(t *testing.T) {
 			if order, ok = strings.CutPrefix(order, "last;"); ok {
 				args["from"] = []string{"last"}
 			}
+			order, not, _ := strings.Cut(order, ";not;")
 			args["order"] = strings.Split(order, ";")
+			if not != "" {
+				args["not"] = strings.Split(not, ";")
+			}
 		} else {
 			for _, pair := range strings.Fields(test.args) {
 				key, value, _ := strings.Cut(pair, "=")
@@ -491,5 +503,21 @@ func TestInhabitants(t *testing.T) {
 	}
 	if _, err := FindProcess(m, "99"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("process 99: %v", err)
+	}
+}
+
+// TestPrediction: where a step begins with an answer, nothing else is said before there is one; a diagnosis isn't, either.
+func TestPrediction(t *testing.T) {
+	alive := Check{Kind: "proc.alive", Args: Args{"of": {"web"}}}
+	step := Step{
+		Checks:   []Check{{Kind: "answer", Args: Args{"name": {"none"}}, Hint: "guess"}, alive},
+		Diagnose: []Diagnosis{{When: alive, Hint: "alive"}},
+	}
+	if v := pretendJudge().Step(&step); len(v) != 1 || v[0].Hint != "guess" || Passes(v) {
+		t.Errorf("%+v", v)
+	}
+	step.Checks[0].Args["name"] = []string{"word"}
+	if v := pretendJudge().Step(&step); len(v) != 2 || !Passes(v) {
+		t.Errorf("%+v", v)
 	}
 }

@@ -204,7 +204,12 @@ func (j *Judge) sentence(c Check) string {
 	case "net.loopback":
 		return j.say("lo is up in the network of %s", of)
 	case "event.order":
+		if len(a["not"]) > 0 {
+			return j.say("the order of events: %s; without %s", strings.Join(a["order"], j.say(", then ")), strings.Join(a["not"], j.say(", ")))
+		}
 		return j.say("the order of events: %s", strings.Join(a["order"], j.say(", then ")))
+	case "pod.restarts":
+		return j.say("restarts of the Pod: %s", j.compared(a))
 	case "http":
 		return j.say("%s answers", one("url"))
 	case "answer":

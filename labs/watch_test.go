@@ -255,7 +255,11 @@ func TestOthersPods(t *testing.T) {
 			if out, err = l.minipod("lab", "check"); err != nil || !l.over("join") {
 				t.Fatalf("join: %v\n%s", err, out)
 			}
-			if out, err = l.minipod("lab", "answer", "hello"); err != nil || !l.over("talk") {
+			word, err := exec.Command("nsenter", "--target", side, "--user", "--preserve-credentials", "--net", "bash", "-c", "cat </dev/tcp/127.0.0.1/7777").CombinedOutput()
+			if err != nil || string(word) != "hello\n" {
+				t.Fatalf("nobody says hello to side: %v\n%s", err, word)
+			}
+			if out, err = l.minipod("lab", "answer", "b"); err != nil || !l.over("talk") {
 				t.Fatalf("talk: %v\n%s", err, out)
 			}
 			if out, err = l.minipod("lab", "reset"); err != nil {
