@@ -243,7 +243,7 @@ func (k *course) prepare(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	k.println(k.say("The labs' image is in %s (%s). From now on they need no network.", k.home.Image(), humanSize(info.Size(), 3)))
+	k.tell(k.say("The labs' image is in %s (%s). From now on they need no network.", k.home.Image(), humanSize(info.Size(), 3)))
 	return nil
 }
 

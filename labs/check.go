@@ -162,6 +162,10 @@ func (j *Judge) compare(a Args, got string) (ok bool, want string) {
 		wants = append(wants, strings.Join(list, " / "))
 	}
 	if list := a["not"]; len(list) > 0 {
+		list = slices.Clone(list)
+		for i, w := range list {
+			list[i] = me(w)
+		}
 		ok = ok && !slices.Contains(list, got)
 		wants = append(wants, j.say("not %s", strings.Join(list, ", ")))
 	}
@@ -174,7 +178,14 @@ func (j *Judge) compare(a Args, got string) (ok bool, want string) {
 	if text := a.one("max"); text != "" {
 		most, _ := strconv.ParseUint(text, 10, 64)
 		ok = ok && err == nil && n <= most
-		wants = append(wants, j.say("%s or less", text))
+		wants = append(wants, j.atMost(text))
 	}
 	return ok, strings.Join(wants, ", ")
+}
+
+func (j *Judge) atMost(n string) string {
+	if n == "0" {
+		return n
+	}
+	return j.say("%s or less", n)
 }

@@ -30,8 +30,8 @@ func (j *Judge) compareNamespaces(a Args, same bool) Verdict {
 			return *unreadable(err)
 		}
 		v.cite((n == m) == same, Evidence{
-			fmt.Sprintf("%s %s", a.one("of"), p.file("ns/"+kind)),
-			j.say("%s; %s %s is %s", n.text(kind), a.one("with"), q.file("ns/"+kind), m.text(kind)), want,
+			j.who(a.one("of")) + " " + j.file(p, "ns/"+kind),
+			j.say("%s; %s %s is %s", n.text(kind), j.who(a.one("with")), j.file(q, "ns/"+kind), m.text(kind)), want,
 		})
 	}
 	return v
@@ -69,7 +69,7 @@ func nsHostName(j *Judge, a Args) Verdict {
 		if !one.same {
 			want = j.say("not %s", want)
 		}
-		v.cite((name == a.one("want")) == one.same, Evidence{one.role + " " + one.file("ns/uts"), j.say("host name %s", name), want})
+		v.cite((name == a.one("want")) == one.same, Evidence{j.who(one.role) + " " + j.file(one.Process, "ns/uts"), j.say("host name %s", name), want})
 	}
 	return v
 }

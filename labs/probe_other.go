@@ -60,7 +60,7 @@ func cgroupPeers(j *Judge, a Args) Verdict {
 	ok := groups[0] != groups[1] && above != groups[0] && above != groups[1] && commonGroup(above, groups[2]) != above
 	return verdict(ok, Evidence{
 		p.file("cgroup"), j.say("0::%s; %s has 0::%s: both are below %s", groups[0], q.file("cgroup"), groups[1], above),
-		j.say("two groups below one that is not above yours, 0::%s", groups[2]),
+		j.say("two groups side by side in one, which is not above yours, 0::%s", groups[2]),
 	})
 }
 
@@ -113,7 +113,7 @@ func netListens(j *Judge, a Args) Verdict {
 	if len(seen) > 0 {
 		got = j.say("listeners on %s", strings.Join(seen, " "))
 	}
-	return verdict(false, Evidence{p.file("net/tcp"), got, j.say("one on %s (port %d)", suffix, port)})
+	return verdict(false, Evidence{p.file("net/tcp*"), got, j.say("one on %s (port %d)", suffix, port)})
 }
 
 // published before CONTAINER/PORT stands for the port of the host at which the container publishes that of its own.
@@ -305,7 +305,7 @@ func answered(j *Judge, a Args) Verdict {
 		n, err := j.kernel().namespace(p, answer.Text)
 		host, err2 := j.kernel().namespace(Process{PID: j.Self}, answer.Text)
 		if err == nil && err2 == nil {
-			shown = append(shown, Evidence{p.file("ns/" + answer.Text), j.say("%s; %s %s is %s", n.text(answer.Text), Host, Process{PID: j.Self}.file("ns/"+answer.Text), host.text(answer.Text)), ""})
+			shown = append(shown, Evidence{p.file("ns/" + answer.Text), j.say("%s; %s %s is %s", n.text(answer.Text), j.who(Host), j.file(Process{PID: j.Self}, "ns/"+answer.Text), host.text(answer.Text)), ""})
 		}
 	}
 	right := slices.ContainsFunc(a["want"], func(want string) bool { return strings.EqualFold(want, answer.Text) })

@@ -76,6 +76,8 @@ func (pretendWorld) Container(name string) (Container, error) {
 		return Container{ID: "c", Status: "running", Sandbox: Process{20, 1020}}, nil
 	case "side":
 		return Container{ID: "d", Status: "running", Sandbox: Process{30, 1030}, Published: map[int]int{80: 7777}, Restarts: 2}, nil
+	case "starting":
+		return Container{ID: "f", Status: "running", Sandbox: Process{30, 7}}, nil
 	case "reused": // the number is another process's by now
 		return Container{ID: "e", Status: "exited", Sandbox: Process{30, 7}}, nil
 	}
@@ -134,7 +136,7 @@ func (pretendWorld) OwnerOf(p Process, kind string) (inode uint64, err error) {
 func pretendJudge() *Judge {
 	return &Judge{
 		Files: machineOf(), World: pretendWorld{}, UID: 1000, Self: 10,
-		Lab: &Lab{Roles: map[string]string{"web": "container:web", "pid1": "sandbox:web", "side": "container:side", "gone": "container:gone", "reused": "container:reused", "nobody": ""}, Invariants: []Invariant{
+		Lab: &Lab{Roles: map[string]string{"web": "container:web", "pid1": "sandbox:web", "side": "container:side", "gone": "container:gone", "reused": "container:reused", "starting": "container:starting", "nobody": ""}, Invariants: []Invariant{
 			{"net", []Check{
 				{Kind: "proc.alive", Args: Args{"of": {"web"}}},
 				{Kind: "ns.same", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"net"}}},
@@ -164,13 +166,14 @@ func TestProbes(t *testing.T) {
 		{"proc.alive", "of=web", Pass, "/proc/21/stat"},
 		{"proc.alive", "of=gone", Fail, "no container gone"},
 		{"proc.alive", "of=reused", Fail, "exited"},
-		{"proc.alive", "of=nobody", Fail, "lab answer nobody"},
+		{"proc.alive", "of=nobody", Fail, "lab answer nobody=PID"},
+		{"proc.alive", "of=starting", Fail, "starting or ending"},
 		{"proc.alive", "of=dead", Fail, "/proc/30/stat"},
 		{"proc.gone", "of=side since=before", Pass, "/proc/29/stat"},
 		{"proc.gone", "of=web since=before", Fail, "alive"},
 		{"proc.gone", "of=web since=never", Unknown, "step never"},
 		{"proc.is", "of=mine is=side", Pass, "NSpid 30 1"},
-		{"proc.is", "of=mine is=web", Fail, "the process that is web"},
+		{"proc.is", "of=mine is=web", Fail, "the command of web"},
 		{"proc.isnt", "of=mine is=web", Pass, "/proc/30/status"},
 		{"proc.isnt", "of=mine is=side", Fail, "another than side"},
 		{"proc.nspid", "of=web depth=2 inner=4", Pass, "NSpid: 21 4"},
@@ -178,6 +181,7 @@ func TestProbes(t *testing.T) {
 		{"proc.nspid", "of=web depth=1 max=1", Fail, "at most 1"},
 		{"proc.status", "of=web field=CapEff want=00000000a80425fb", Pass, "CapEff"},
 		{"proc.status", "of=web field=Uid want=me", Pass, "Uid: 1000"},
+		{"proc.status", "of=web field=Uid not=me", Fail, "not 1000"},
 		{"proc.status", "of=web field=State not=S", Fail, "not S"},
 		{"proc.status", "of=web field=Nonsense want=1", Unknown, "Nonsense"},
 		{"proc.args", "of=side want=sleep+600", Pass, "sleep 600"},
@@ -197,7 +201,7 @@ func TestProbes(t *testing.T) {
 		{"proc.parent", "of=web is=pid1", Pass, "PPid: 20"},
 		{"proc.parent", "of=side is=pid1", Fail, "PPid: 10"},
 		{"proc.zombies", "of=pid1 min=1", Pass, "1 in state Z with PPid 20: 40"},
-		{"proc.zombies", "of=pid1 max=0", Fail, "0 or less"},
+		{"proc.zombies", "of=pid1 max=0", Fail, "20: 40 0"},
 		{"proc.zombies", "of=pid1 beside=gone min=1", Fail, "no container gone"},
 		{"proc.reaped", "of=pid1", Pass, "cminflt 157"},
 		{"proc.reaped", "of=web", Fail, "more than 0"},
@@ -239,7 +243,7 @@ func TestProbes(t *testing.T) {
 		{"cgroup.file", "of=web file=io.max want=1", Unknown, "io.max"},
 		{"cgroup.peers", "of=web with=side", Pass, "side.scope"},
 		{"cgroup.peers", "of=web with=host", Fail, "both are below /user.slice"},
-		{"cgroup.peers", "of=web with=web", Fail, "two groups below one"},
+		{"cgroup.peers", "of=web with=web", Fail, "two groups side by side"},
 		{"fs.same", "of=web with=side path=/dev/shm", Pass, "st_dev 51"},
 		{"fs.same", "of=web with=side path=/", Fail, "st_dev 50"},
 		{"fs.differ", "of=web with=side path=/", Pass, "different"},
@@ -303,7 +307,7 @@ func TestProbes(t *testing.T) {
 		{"answer", "name=word want=hello", Pass, "Hello"},
 		{"answer", "name=word want=bye", Fail, "another answer"},
 		{"answer", "name=word", Pass, "Hello"},
-		{"answer", "name=kind want=net shows=web", Pass, "net:[203]; host /proc/10/ns/net is net:[103]"},
+		{"answer", "name=kind want=net shows=web", Pass, "net:[203]; the host /proc/self/ns/net is net:[103]"},
 		{"answer", "name=kind want=ipc shows=web", Fail, "net:[103]"},
 		{"answer", "name=none", Fail, "nothing yet"},
 	} {
