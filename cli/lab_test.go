@@ -87,6 +87,11 @@ func TestLabTyped(t *testing.T) {
 			t.Errorf("%s: status %d\n%s", c.line, status, err)
 		}
 	}
+	t.Setenv("MINIPOD_LANG", "zh")
+	if _, err, status := typed(t, "lab", "anser"); status != 125 || err != "minipod: 没有这个命令：minipod lab anser\n提示：你想输入的是 `minipod lab answer` 吗？\n" {
+		t.Errorf("status %d\n%s", status, err)
+	}
+	t.Setenv("MINIPOD_LANG", "en")
 	file := filepath.Join(os.Getenv("XDG_STATE_HOME"), "minipod", "labs", "progress.json")
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)

@@ -100,7 +100,7 @@ func (k *course) lacking(lab *labs.Lab, step *labs.Step, lack *labs.Lack) string
 		return k.say("The container `%s` is there, and does not run. `minipod logs %s` may tell why. Start it again (`minipod start %s`); if it is not what the text asks for, `minipod rm -f %s` and the command of the text.", lack.Who, lack.Who, lack.Who, lack.Who)
 	}
 	if names := k.world(lab).running(); len(names) > 0 { // so it was this world that was typed in
-		return k.say("There is no running container `%s` in this lab's world; running here: %s. Type the commands of the text for it first.", lack.Who, "`"+strings.Join(names, "`, `")+"`")
+		return k.say("There is no running container `%s` in this lab's world; running here: %s. Type the commands of the text for it first.", lack.Who, "`"+strings.Join(names, "`"+k.say(", ")+"`")+"`")
 	}
 	return k.say("There is no running container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?", lack.Who)
 }
