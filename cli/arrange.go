@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -124,11 +123,12 @@ func unknownVerb(path, name string, verbs []*urfave.Command) error {
 	for _, verb := range verbs {
 		names = append(names, verb.Names()...)
 	}
-	advice := "run `" + path + " --help` to see the verbs there are"
+	language := language()
+	advice := language.Say("run `%s --help` to see the verbs there are", path)
 	if near := nearest.Name(name, names); near != "" {
-		advice = "run `" + path + " " + near + "`, if you meant that"
+		advice = language.Say("run `%s %s`, if you meant that", path, near)
 	}
-	return badUsage(fmt.Errorf("unknown command: %s %s", path, name), advice)
+	return badUsage(&translatedError{errors.New(language.Say("unknown command: %s %s", path, name)), language}, advice)
 }
 
 // badUsage is an error of whoever typed: docker's exit status for it is 125, whatever the verb. Advice that err has

@@ -54,6 +54,9 @@ func (a *app) applyVerb() *urfave.Command {
 		Flags: append(append(manifestFlags("the manifest: a `FILE`, all .yaml, .yml and .json files of a folder, or - for standard input"), writeFlags()...), applyFlags()...),
 		Action: a.aboutPods(func(c *urfave.Context) error {
 			if err := checkArgs(c, 0, 0); err != nil {
+				if file := c.Args().First(); len(c.StringSlice("filename")) == 0 {
+					err = hint.Wrap(err, "name the manifest by its flag: minipod apply -f "+file)
+				}
 				return err
 			}
 			return a.apply(c)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -15,6 +16,7 @@ import (
 	"codeberg.org/minipod/minipod/internal/lang"
 	"codeberg.org/minipod/minipod/internal/linux"
 	"codeberg.org/minipod/minipod/labs"
+	"codeberg.org/minipod/minipod/state"
 )
 
 const groupLearning = "Learning"
@@ -81,6 +83,19 @@ func (a *app) course(c *urfave.Context) (*course, error) {
 			k.style.Width = min(int(size.Columns), 100)
 		}
 	}
+	if state.CheckWorld(os.Getenv) != nil { // this terminal's was reset: what doctor tries out is not to make the folder anew
+		elsewhere := *a
+		elsewhere.dirs, err = state.Find(func(name string) string {
+			if name == "MINIPOD_ROOT" {
+				return ""
+			}
+			return os.Getenv(name)
+		})
+		if err != nil {
+			return nil, err
+		}
+		k.app = &elsewhere
+	}
 	k.home, err = labs.FindHome(os.Getenv)
 	return k, err
 }
@@ -121,6 +136,7 @@ func refuse(problem, advice string) error { return hint.Wrap(errors.New(problem)
 
 // find is labs.Find, whose complaint it translates.
 func (k *course) find(id string) (*labs.Lab, error) {
+	id = halfWidth(id)
 	lab, err := labs.Find(labs.Content(), id)
 	var none *labs.NoLabError
 	if errors.As(err, &none) && k.language != lang.English {
@@ -173,6 +189,8 @@ type labRow struct {
 	Over    int      `json:"over"`
 	Done    bool     `json:"done"`
 	Current bool     `json:"current"`
+	Skipped int      `json:"skipped,omitempty"`
+	Runs    bool     `json:"runs,omitempty"`    // something does in its world
 	Lacks   []string `json:"lacks,omitempty"`   // why it can't be done on this machine
 	Without []int    `json:"without,omitempty"` // the steps, counted from 1, that can't
 }
@@ -200,8 +218,12 @@ func (k *course) list(c *urfave.Context) error {
 				if r.Steps[s.ID].Over() {
 					row.Over++
 				}
+				if step := r.Steps[s.ID]; step != nil && step.Skipped {
+					row.Skipped++
+				}
 			}
 		}
+		row.Runs = k.runs(l.ID)
 		for _, lack := range machine.lacks(l.Requires) {
 			row.Lacks = append(row.Lacks, lack.Title)
 		}
@@ -233,6 +255,11 @@ func (k *course) printList(rows []labRow) {
 			state += k.say(", done, not reset")
 		case r.Current:
 			state += k.say(", started")
+		case r.Runs:
+			state += k.say(", still runs")
+		}
+		if r.Skipped > 0 {
+			state += k.say(", %d left out", r.Skipped)
 		}
 		if len(r.Lacks) > 0 {
 			state += k.say("; ") + k.style.Odd(k.say("not on this machine: %s", k.listed(r.Lacks)))
@@ -243,7 +270,27 @@ func (k *course) printList(rows []labRow) {
 		k.println(fmt.Sprintf("%s %s  %s%s  %s  %s", mark, k.style.Bold(r.ID), r.Title, strings.Repeat(" ", widest-labs.Width(r.Title)),
 			k.style.Dim(k.say("%2d min", r.Minutes)), state))
 	}
-	k.println("", k.say("Start one: minipod lab start 01"))
+	k.println("")
+	if missing := missingIDs(rows); len(missing) > 0 {
+		k.println(k.say("Not written yet: %s", strings.Join(missing, k.say(", "))))
+	}
+	next := rows[0].ID
+	if i := slices.IndexFunc(rows, func(r labRow) bool { return !r.Done && len(r.Lacks) == 0 }); i >= 0 {
+		next = rows[i].ID
+	}
+	k.println(k.say("Start one: minipod lab start %s", next))
+}
+
+// missingIDs are the numbers that are left out between the labs: they are kept for labs to come.
+func missingIDs(rows []labRow) (missing []string) {
+	for i := 1; i < len(rows); i++ {
+		before, _ := strconv.Atoi(rows[i-1].ID)
+		this, _ := strconv.Atoi(rows[i].ID)
+		for n := before + 1; n < this; n++ {
+			missing = append(missing, fmt.Sprintf("%02d", n))
+		}
+	}
+	return missing
 }
 
 // listed are the titles of doctor's checks.
@@ -312,7 +359,7 @@ func (k *course) answer(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	text := halfWidth(strings.TrimSpace(c.Args().First()))
+	text := strings.Trim(halfWidth(strings.TrimSpace(c.Args().First())), `"'“”‘’`)
 	name, value, named := strings.Cut(text, "=")
 	_, role := lab.Roles[name]
 	isRole := named && (role || slices.ContainsFunc(lab.Steps, func(s labs.Step) bool { return s.Ask != nil && s.Ask.Kind == "pid" && s.Ask.Name == name }))

@@ -59,8 +59,12 @@ func (k *course) start(c *urfave.Context) error {
 // tellWorld says how a terminal gets into the lab's world, where this one is not.
 func (k *course) tellWorld(lab *labs.Lab) {
 	root := k.home.World(lab.ID)
-	if os.Getenv("MINIPOD_ROOT") == root {
+	here := os.Getenv("MINIPOD_ROOT")
+	if here == root {
 		return
+	}
+	if filepath.Dir(here) == filepath.Dir(root) {
+		k.tell(k.style.Odd(k.say("MINIPOD_ROOT here is still that of lab %s.", filepath.Base(here))))
 	}
 	k.tell(k.say("In each terminal that you use for this lab, type first (it leads into the lab's world: a store of containers of its own, apart from your others):"))
 	k.println("", k.style.Bold("    export MINIPOD_ROOT="+quoted(root)), "")
@@ -78,10 +82,13 @@ func quoted(word string) string {
 }
 
 func (k *course) tellStep(lab *labs.Lab, step *labs.Step) {
-	section := lab.Texts[k.language].Section(step.ID)
-	k.println(k.style.Bold(k.say("Step %d of %d: %s", lab.Step(step.ID)+1, len(lab.Steps), section.Title)), "")
+	k.println(k.style.Bold(k.title(lab, step)), "")
 	k.tellUnable(step)
-	k.println(k.style.Markdown(section.Body))
+	k.println(k.style.Markdown(lab.Texts[k.language].Section(step.ID).Body))
+}
+
+func (k *course) title(lab *labs.Lab, step *labs.Step) string {
+	return k.say("Step %d of %d: %s", lab.Step(step.ID)+1, len(lab.Steps), lab.Texts[k.language].Section(step.ID).Title)
 }
 
 // tellUnable says of a step that can't be done on this machine why, before anybody types it.
@@ -106,12 +113,21 @@ func (k *course) tellOthers(lab *labs.Lab) {
 		if w.Name() == lab.ID {
 			continue
 		}
-		inhabitants, err := labs.InhabitantsOf(os.DirFS("/"), k.home.World(w.Name()), os.Getpid(), nil)
-		if err == nil && len(inhabitants) > 0 {
+		if k.runs(w.Name()) {
 			k.tell(k.style.Odd(k.say("Lab %s still runs. To end it: minipod lab reset %s", w.Name(), w.Name())))
 			k.println("")
 		}
 	}
+}
+
+// runs tells whether something does in the world of that lab.
+func (k *course) runs(id string) bool {
+	root := k.home.World(id)
+	if _, err := os.Lstat(root); err != nil {
+		return false
+	}
+	inhabitants, err := labs.InhabitantsOf(os.DirFS("/"), root, os.Getpid(), nil)
+	return err == nil && len(inhabitants) > 0
 }
 
 // judgeOf is who decides, with what the learner has said so far.
@@ -156,7 +172,7 @@ func (k *course) checkAll(c *urfave.Context) error {
 	return k.printRecord(c, all, func() {
 		for i, r := range all {
 			k.println(k.style.Bold(lab.Texts[k.language].Section(r.Step).Title))
-			k.println(k.verdictLines(lab, &lab.Steps[i], r.Verdicts)...)
+			k.println(k.verdictLines(lab, &lab.Steps[i], r.Verdicts, true)...)
 		}
 	})
 }
@@ -174,9 +190,9 @@ func (k *course) judge(c *urfave.Context, lab *labs.Lab, record *labs.LabRecord,
 		}
 	}
 	err = k.printRecord(c, verdictRecord{lab.ID, step.ID, passed, verdicts}, func() {
-		for _, line := range k.verdictLines(lab, step, verdicts) {
-			k.println(line)
-		}
+		k.println(k.style.Bold(k.title(lab, step)))
+		able := passed || len(k.lacks(c.Context, step.Requires)) == 0
+		k.println(k.verdictLines(lab, step, verdicts, able)...)
 		k.println("")
 		if passed {
 			k.tellPassed(lab, record, step)
@@ -291,9 +307,7 @@ func (k *course) hint(c *urfave.Context) error {
 	k.tellWorld(lab)
 	if level == 0 {
 		verdicts := k.judgeOf(lab, record).Step(step)
-		for _, line := range k.verdictLines(lab, step, verdicts) {
-			k.println(line)
-		}
+		k.println(k.verdictLines(lab, step, verdicts, true)...)
 		k.println("", k.say("More: minipod lab hint, once more"))
 		return nil
 	}

@@ -71,6 +71,8 @@ func TestLabTyped(t *testing.T) {
 		{"lab chekc", "", "hint: run `minipod lab check`, if you meant that"},
 		{"lab reset", "", "minipod: no lab is started"},
 		{"lab start", "", "requires exactly 1 argument, got 0"},
+		{"lab start ７７", "", "minipod: there is no lab \"77\""},
+		{"apply web.yaml", "", "\"minipod apply\" requires no arguments, got 1\nhint: name the manifest by its flag: minipod apply -f web.yaml"},
 	} {
 		out, err, status := typed(t, strings.Fields(c.line)...)
 		if status == 0 || !strings.Contains(out, c.out) || !strings.Contains(err, c.err) {
@@ -85,6 +87,11 @@ func TestLabTyped(t *testing.T) {
 			t.Errorf("%s: status %d\n%s", c.line, status, err)
 		}
 	}
+	t.Setenv("MINIPOD_LANG", "zh")
+	if _, err, status := typed(t, "lab", "anser"); status != 125 || err != "minipod: 没有这个命令：minipod lab anser\n提示：你想输入的是 `minipod lab answer` 吗？\n" {
+		t.Errorf("status %d\n%s", status, err)
+	}
+	t.Setenv("MINIPOD_LANG", "en")
 	file := filepath.Join(os.Getenv("XDG_STATE_HOME"), "minipod", "labs", "progress.json")
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
@@ -98,8 +105,10 @@ func TestLabTyped(t *testing.T) {
 	for _, c := range []struct{ steps, line, out, err string }{
 		{`"pod": {"skipped": true}, "mark": {"skipped": true}`, "lab answer d --lang zh", "", `没有选项 "d"` + "\n提示：请在 a、b、c 中选一个"},
 		{`"pod": {"skipped": true}, "mark": {"skipped": true}`, "lab answer ｂ", "your answer: b", ""},
+		{`"pod": {"skipped": true}, "mark": {"skipped": true}`, "lab answer “b”", "your answer: b", ""},
 		{`"pod": {"skipped": true}, "mark": {"skipped": true}, "swap": {"skipped": true}`, "lab answer one", "", `"one" is no number`},
 		{`"pod": {"skipped": true}, "mark": {"skipped": true}, "swap": {"skipped": true}`, "lab answer ２", "your answer: 2", ""},
+		{`"pod": {"skipped": true}, "mark": {"skipped": true}`, "lab check", "Step 3 of 4: Another image for one\n✗ your answer\n    your answer: nothing yet; expected: an answer\n  │ Guess first: `minipod lab answer a`, `b` or `c`.\n  The rest is judged once you have answered.\n", ""}, // what is to be guessed is not told
 		{"", "lab answer b", "", "this step asks nothing"},
 		{"", "lab check", "There is no Pod `web` with a container `app` in this lab's world.", ""},
 		{"", "lab check --lang zh", "app 和 side 的 net、ipc、uts 相同", ""},

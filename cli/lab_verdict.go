@@ -6,10 +6,11 @@ import (
 	"codeberg.org/minipod/minipod/labs"
 )
 
-// verdictLines are the verdicts for a person: a mark, the check, what was read and what was wanted; under the first that fails, what that means.
-func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Verdict) []string {
+// verdictLines are the verdicts for a person: a mark, the check, what was read and what was wanted; under the first that fails, what that means: where this
+// machine is able to do the step at all.
+func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Verdict, able bool) []string {
 	var lines []string
-	told, missing := false, ""
+	told, missing := !able, ""
 	for _, v := range verdicts {
 		mark := map[labs.Status]string{labs.Pass: k.style.Good("✓"), labs.Fail: k.style.Bad("✗"), labs.Unknown: k.style.Odd("?")}[v.Status]
 		for i, line := range k.style.Wrap("  ", v.Says) {
@@ -46,6 +47,9 @@ func (k *course) verdictLines(lab *labs.Lab, step *labs.Step, verdicts []labs.Ve
 			lines = append(lines, "  "+k.style.Odd("│")+" "+line)
 		}
 	}
+	if len(verdicts) < len(step.Checks) {
+		lines = append(lines, "  "+k.style.Dim(k.say("The rest is judged once you have answered.")))
+	}
 	return lines
 }
 
@@ -60,12 +64,12 @@ func (k *course) evidencePath(lab *labs.Lab, path string) string {
 	return shortened(path)
 }
 
-// shortened has of a container's id in a path the first twelve digits.
+// shortened has of a container's id in a path the first twelve digits, and what a shell reads as the rest.
 func shortened(text string) string {
 	parts := strings.Split(text, "/")
 	for i, part := range parts {
 		if len(part) == 64 && strings.Trim(part, "0123456789abcdef") == "" {
-			parts[i] = part[:12] + "…"
+			parts[i] = part[:12] + "*"
 		}
 	}
 	return strings.Join(parts, "/")
@@ -86,15 +90,17 @@ func (k *course) lacking(lab *labs.Lab, step *labs.Step, lack *labs.Lack) string
 	pod, container, isPod := strings.Cut(strings.TrimPrefix(lack.Who, "pod:"), "/")
 	isPod = isPod && strings.HasPrefix(lack.Who, "pod:")
 	switch {
+	case lack.Status == labs.Changing:
+		return k.say("The container is starting or ending: that takes a moment.")
 	case isPod && lack.Status != "":
 		return k.say("Container `%s` of Pod `%s` does not run. It may take a moment; `minipod get pods` and `minipod describe pod %s` tell more.", container, pod, pod)
 	case isPod:
 		return k.say("There is no Pod `%s` with a container `%s` in this lab's world. Type the commands of the text first; if you did, it may take a moment. Is `MINIPOD_ROOT` exported in the terminal where you typed?", pod, container)
 	case lack.Status != "":
-		return k.say("The container `%s` is there, and does not run. `minipod logs %s` may tell why; then `minipod rm -f %s`, and start it again with the command of the text.", lack.Who, lack.Who, lack.Who)
+		return k.say("The container `%s` is there, and does not run. `minipod logs %s` may tell why. Start it again (`minipod start %s`); if it is not what the text asks for, `minipod rm -f %s` and the command of the text.", lack.Who, lack.Who, lack.Who, lack.Who)
 	}
 	if names := k.world(lab).running(); len(names) > 0 { // so it was this world that was typed in
-		return k.say("There is no running container `%s` in this lab's world; running here: %s. Type the commands of the text for it first.", lack.Who, "`"+strings.Join(names, "`, `")+"`")
+		return k.say("There is no running container `%s` in this lab's world; running here: %s. Type the commands of the text for it first.", lack.Who, "`"+strings.Join(names, "`"+k.say(", ")+"`")+"`")
 	}
 	return k.say("There is no running container `%s` in this lab's world. Type the commands of the text first. Is `MINIPOD_ROOT` exported in the terminal where you typed?", lack.Who)
 }

@@ -18,6 +18,16 @@ import (
 // /proc) stays below 2 % of a processor. cli/lab_watch_test.go measures both.
 const look = 100 * time.Millisecond
 
+// changeTime is for how long a container may be starting or ending before that is told: most do while what would be said is read.
+const changeTime = 2 * time.Second
+
+// inBetween tells whether a verdict is about a container that is starting or ending.
+func inBetween(verdicts []labs.Verdict) bool {
+	return slices.ContainsFunc(verdicts, func(v labs.Verdict) bool {
+		return v.Lacks != nil && (v.Lacks.Status == labs.Changing || v.Lacks.Status == "created")
+	})
+}
+
 // watch judges the current step until all are over or Ctrl-C ends it. On a terminal the verdicts stand still and change; elsewhere each change is a line.
 func (k *course) watch(c *urfave.Context) error {
 	screen := &screen{out: k.out, still: k.style.Colour || k.isTerminal()}
@@ -45,12 +55,21 @@ func (k *course) watchStep(c *urfave.Context, screen *screen, lab *labs.Lab, rec
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
 	written := k.home.Changed()
+	able := len(k.lacks(c.Context, step.Requires)) == 0
+	var changing time.Time
 	for {
 		verdicts, passed, err := k.decide(judge, record, step)
 		if err != nil {
 			return false, err
 		}
-		screen.show(k.verdictLines(lab, step, verdicts))
+		if !inBetween(verdicts) {
+			changing = time.Time{}
+		} else if changing.IsZero() {
+			changing = time.Now()
+		}
+		if changing.IsZero() || time.Since(changing) > changeTime {
+			screen.show(k.verdictLines(lab, step, verdicts, able))
+		}
 		if passed {
 			if err := k.record(judge, lab, record, step); err != nil {
 				return false, err
@@ -82,6 +101,9 @@ func (k *course) watchStep(c *urfave.Context, screen *screen, lab *labs.Lab, rec
 		switch {
 		case err != nil && fresh == nil: // all steps are over, or the lab was reset
 			screen.settle()
+			if _, record, err := k.current(); err == nil && record.At(lab) == len(lab.Steps) {
+				k.println(k.say("The lab is done. End what runs in it: minipod lab reset"))
+			}
 			return true, nil
 		case err != nil:
 			return false, err

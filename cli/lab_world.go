@@ -15,6 +15,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"codeberg.org/minipod/minipod/cli/run"
 	"codeberg.org/minipod/minipod/config"
 	"codeberg.org/minipod/minipod/doctor"
 	"codeberg.org/minipod/minipod/events"
@@ -45,6 +46,7 @@ func (w world) Container(name string) (labs.Container, error) {
 	return labs.Container{
 		ID: record.ID, Status: record.Status, Sandbox: labs.Process{PID: record.PID, Birth: record.Birth},
 		Supervisor: labs.Process{PID: record.Supervisor, Birth: record.SupervisorBirth}, Published: publishedOf(record),
+		Restarts: run.AttemptOf(record),
 	}, err
 }
 
@@ -241,7 +243,7 @@ func (k *course) prepare(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	k.println(k.say("The labs' image is in %s (%s). From now on they need no network.", k.home.Image(), humanSize(info.Size(), 3)))
+	k.tell(k.say("The labs' image is in %s (%s). From now on they need no network.", k.home.Image(), humanSize(info.Size(), 3)))
 	return nil
 }
 

@@ -62,7 +62,7 @@ func kinds() map[string]kind {
 		"ns.same":       {"of! with! types!", nsSame},
 		"ns.differ":     {"of! with! types!", nsDiffer},
 		"ns.only":       {"of! with! types!", nsOnly},
-		"ns.kept":       {"of! since! types!", nsKept},
+		"ns.kept":       {"of! since! types! by", nsKept},
 		"ns.owner":      {"of! types! is!", nsOwner},
 		"mount.has":     {"of! at! type options not", mountHas},
 		"mount.lacks":   {"of! at tag", mountLacks},
@@ -80,7 +80,8 @@ func kinds() map[string]kind {
 		"net.route":     {"of! is!", netRoute},
 		"net.address":   {"of! is!", netAddress},
 		"net.loopback":  {"of!", netLoopback},
-		"event.order":   {"order! from", eventOrder},
+		"event.order":   {"order! from not", eventOrder},
+		"pod.restarts":  {"of! " + comparison, podRestarts},
 		"http":          {"url! status body", httpGet},
 		"answer":        {"name! want shows", answered},
 
@@ -95,7 +96,7 @@ func (k kind) arguments() []string {
 
 // roles tells whether the argument of that name is a role.
 func (k kind) roles(c, key string) bool {
-	return key == "of" || key == "with" || key == "shows" || key == "beside" || key == "is" && k.takes == "of! is!" && strings.HasPrefix(c, "proc.")
+	return key == "of" || key == "with" || key == "shows" || key == "beside" || key == "by" && c == "ns.kept" || key == "is" && k.takes == "of! is!" && strings.HasPrefix(c, "proc.")
 }
 
 // check finds the mistakes of whoever wrote the arguments.
@@ -161,6 +162,10 @@ func (j *Judge) compare(a Args, got string) (ok bool, want string) {
 		wants = append(wants, strings.Join(list, " / "))
 	}
 	if list := a["not"]; len(list) > 0 {
+		list = slices.Clone(list)
+		for i, w := range list {
+			list[i] = me(w)
+		}
 		ok = ok && !slices.Contains(list, got)
 		wants = append(wants, j.say("not %s", strings.Join(list, ", ")))
 	}
@@ -173,7 +178,14 @@ func (j *Judge) compare(a Args, got string) (ok bool, want string) {
 	if text := a.one("max"); text != "" {
 		most, _ := strconv.ParseUint(text, 10, 64)
 		ok = ok && err == nil && n <= most
-		wants = append(wants, j.say("%s or less", text))
+		wants = append(wants, j.atMost(text))
 	}
 	return ok, strings.Join(wants, ", ")
+}
+
+func (j *Judge) atMost(n string) string {
+	if n == "0" {
+		return n
+	}
+	return j.say("%s or less", n)
 }

@@ -300,7 +300,7 @@ func (d *decoder) whole(lab *Lab) {
 		}
 	}
 	for _, c := range checks {
-		for _, key := range []string{"of", "with", "is", "beside", "shows"} {
+		for _, key := range []string{"of", "with", "is", "beside", "by", "shows"} {
 			for _, role := range c.Args[key] {
 				if _, ok := lab.Roles[role]; !ok && role != Host && !asked[role] && kinds()[c.Kind].roles(c.Kind, key) {
 					d.failAt(c.line, fmt.Sprintf("nobody plays the role %q", role), "add it to roles:, ask for it, or use "+Host)

@@ -43,11 +43,14 @@ type Verdict struct {
 // A Lack is what a check did not get to judge at all, since it is not there. No hint of a lab's says anything true about that.
 type Lack struct {
 	Who    string `json:"who"`              // a container's name, pod:POD/CONTAINER, or a role
-	Status string `json:"status,omitempty"` // docker's: exited, created; "" where there is no such container
+	Status string `json:"status,omitempty"` // docker's: exited, created; or Changing; "" where there is no such container
 	Answer bool   `json:"answer,omitempty"` // it is the learner who is to name it, and did not, or it has ended
 
 	Command string `json:"command,omitempty"` // it is there, and runs another command than this one, which the text looks for
 }
+
+// Changing is the status of a container that is starting or ending just now.
+const Changing = "changing"
 
 // OtherCommand is the hint of a check of proc.args: no lab writes it, since it says the same in all.
 const OtherCommand = "other-command"
@@ -62,6 +65,7 @@ type Container struct {
 	Sandbox    Process // as minipod wrote it down when it started: alive is what the kernel says
 	Supervisor Process
 	Published  map[int]int // ports of the host by those of the container
+	Restarts   int         // of a pod's: how many there were before it
 }
 
 // An Event is something that happened in a world: "start box", with attributes (exitCode=137).
@@ -122,8 +126,13 @@ func (j *Judge) Check(c Check) Verdict {
 }
 
 // Step decides on all checks of a step. Where one does not pass, and the step has a diagnosis that fits, that one's hint is the first
-// failed check's.
+// failed check's. Where an answer comes first, the others wait for it: what they are called would tell what is to be guessed.
 func (j *Judge) Step(s *Step) []Verdict {
+	if c := s.Checks[0]; c.Kind == "answer" {
+		if _, answered := j.Answers[c.Args.one("name")]; !answered {
+			return []Verdict{j.Check(c)}
+		}
+	}
 	var verdicts []Verdict
 	first := -1
 	for i, c := range s.Checks {
@@ -192,6 +201,14 @@ func (j *Judge) Snapshots() map[string]Snapshot {
 	return now
 }
 
+// file is a file of a process for the learner's eyes. Ours has ended by then; theirs is in the same namespaces.
+func (j *Judge) file(p Process, name string) string {
+	if p.PID == j.Self {
+		return "/proc/self/" + name
+	}
+	return p.file(name)
+}
+
 // process finds who plays a role. Where nobody does, it returns the verdict about that.
 func (j *Judge) process(role string) (Process, *Verdict) {
 	if role == Host {
@@ -225,7 +242,7 @@ func (j *Judge) process(role string) (Process, *Verdict) {
 		}
 		return j.contained(name, true)
 	}
-	return Process{}, absent(Lack{Who: role, Answer: true}, Evidence{"lab answer " + role, "nothing yet", "a PID"})
+	return Process{}, absent(Lack{Who: role, Answer: true}, Evidence{j.asking(role), "nothing yet", "a PID"})
 }
 
 func (j *Judge) contained(name string, sandbox bool) (Process, *Verdict) {
@@ -237,6 +254,8 @@ func (j *Judge) contained(name string, sandbox bool) (Process, *Verdict) {
 		return Process{}, absent(Lack{Who: name}, Evidence{"minipod ps", j.say("no container %s in this lab's world", shown), where})
 	case err != nil:
 		return Process{}, unreadable(err)
+	case c.Status == "running" && !j.kernel().alive(c.Sandbox): // what minipod wrote down is about to be true, or was
+		return Process{}, absent(Lack{Who: name, Status: Changing}, Evidence{where, "starting or ending", "running"})
 	case c.Sandbox.PID == 0 || !j.kernel().alive(c.Sandbox):
 		return Process{}, absent(Lack{Who: name, Status: orElse(c.Status, "exited")}, Evidence{where, c.Status, "running"})
 	case sandbox || !j.isSandbox(c.Sandbox):
@@ -250,7 +269,7 @@ func (j *Judge) contained(name string, sandbox bool) (Process, *Verdict) {
 		return Process{}, unreadable(err)
 	}
 	if len(children) == 0 || !j.kernel().alive(children[0]) {
-		return Process{}, failed(Evidence{where, "starting or ending", "running"})
+		return Process{}, absent(Lack{Who: name, Status: Changing}, Evidence{where, "starting or ending", "running"})
 	}
 	if j.commands == nil {
 		j.commands = map[Process]Process{}
@@ -307,4 +326,12 @@ func FindProcess(files fs.FS, text string) (Process, error) {
 		return p, hint.Wrap(fmt.Errorf("there is no process %d: %w", pid, err), "type the PID that it has on the host")
 	}
 	return p, nil
+}
+
+// asking is what the learner types to say who plays a role.
+func (j *Judge) asking(role string) string {
+	if j.Lab.asks(role) {
+		return "minipod lab answer"
+	}
+	return "minipod lab answer " + role + "=PID"
 }

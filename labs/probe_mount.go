@@ -2,7 +2,6 @@ package labs
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -124,8 +123,8 @@ func (j *Judge) compareFiles(a Args, same bool) Verdict {
 	}
 	equal := s.Dev == t.Dev && s.Ino == t.Ino
 	return verdict(equal == same, Evidence{
-		fmt.Sprintf("%s %s", a.one("of"), first),
-		j.say("st_dev %d st_ino %d; %s %s has %d and %d", s.Dev, s.Ino, a.one("with"), second, t.Dev, t.Ino),
+		j.who(a.one("of")) + " " + j.file(p, "root"+a.one("path")),
+		j.say("st_dev %d st_ino %d; %s %s has %d and %d", s.Dev, s.Ino, j.who(a.one("with")), j.file(q, "root"+a.one("path")), t.Dev, t.Ino),
 		map[bool]string{true: "equal", false: "different"}[same],
 	})
 }

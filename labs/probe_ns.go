@@ -30,8 +30,8 @@ func (j *Judge) compareNamespaces(a Args, same bool) Verdict {
 			return *unreadable(err)
 		}
 		v.cite((n == m) == same, Evidence{
-			fmt.Sprintf("%s %s", a.one("of"), p.file("ns/"+kind)),
-			j.say("%s; %s %s is %s", n.text(kind), a.one("with"), q.file("ns/"+kind), m.text(kind)), want,
+			j.who(a.one("of")) + " " + j.file(p, "ns/"+kind),
+			j.say("%s; %s %s is %s", n.text(kind), j.who(a.one("with")), j.file(q, "ns/"+kind), m.text(kind)), want,
 		})
 	}
 	return v
@@ -69,7 +69,7 @@ func nsHostName(j *Judge, a Args) Verdict {
 		if !one.same {
 			want = j.say("not %s", want)
 		}
-		v.cite((name == a.one("want")) == one.same, Evidence{one.role + " " + one.file("ns/uts"), j.say("host name %s", name), want})
+		v.cite((name == a.one("want")) == one.same, Evidence{j.who(one.role) + " " + j.file(one.Process, "ns/uts"), j.say("host name %s", name), want})
 	}
 	return v
 }
@@ -134,7 +134,8 @@ func nsOwner(j *Judge, a Args) Verdict {
 	return v
 }
 
-// nsKept passes where the role's namespaces are those that it had when the step `since` was passed, whichever process plays it now.
+// nsKept passes where the role's namespaces are those that it had when the step `since` was passed, whichever process plays it now. With `by`, the
+// one who plays that role has to be who held them then: when the last process has left a namespace, the kernel gives its number to another.
 func nsKept(j *Judge, a Args) Verdict {
 	before, refused := j.before(a)
 	if refused != nil {
@@ -143,6 +144,11 @@ func nsKept(j *Judge, a Args) Verdict {
 	p, refused := j.process(a.one("of"))
 	if refused != nil {
 		return *refused
+	}
+	if by := a.one("by"); by != "" {
+		if held := procKept(j, Args{"of": {by}, "since": a["since"]}); held.Status != Pass {
+			return held
+		}
 	}
 	v := Verdict{Status: Pass}
 	for _, kind := range a["types"] {

@@ -60,7 +60,7 @@ func cgroupPeers(j *Judge, a Args) Verdict {
 	ok := groups[0] != groups[1] && above != groups[0] && above != groups[1] && commonGroup(above, groups[2]) != above
 	return verdict(ok, Evidence{
 		p.file("cgroup"), j.say("0::%s; %s has 0::%s: both are below %s", groups[0], q.file("cgroup"), groups[1], above),
-		j.say("two groups below one that is not above yours, 0::%s", groups[2]),
+		j.say("two groups side by side in one, which is not above yours, 0::%s", groups[2]),
 	})
 }
 
@@ -113,7 +113,7 @@ func netListens(j *Judge, a Args) Verdict {
 	if len(seen) > 0 {
 		got = j.say("listeners on %s", strings.Join(seen, " "))
 	}
-	return verdict(false, Evidence{p.file("net/tcp"), got, j.say("one on %s (port %d)", suffix, port)})
+	return verdict(false, Evidence{p.file("net/tcp*"), got, j.say("one on %s (port %d)", suffix, port)})
 }
 
 // published before CONTAINER/PORT stands for the port of the host at which the container publishes that of its own.
@@ -249,54 +249,6 @@ func (k kernel) addresses(p Process) ([]string, error) {
 	return list, nil
 }
 
-// eventOrder passes where these things happened in this order, whatever else did in between: "die box exitCode=137". From `last`, what was before
-// the last of the first kind does not count: that was another container of that name, or another attempt.
-func eventOrder(j *Judge, a Args) Verdict {
-	events, err := j.World.Events()
-	if err != nil {
-		return *unreadable(err)
-	}
-	next := 0
-	order := a["order"]
-	if a.one("from") == "last" {
-		for i := range slices.Backward(events) {
-			if events[i].fits(order[0]) {
-				events = events[i:]
-				break
-			}
-		}
-	}
-	for _, e := range events {
-		if next < len(order) && e.fits(order[next]) {
-			next++
-		}
-	}
-	got := "all"
-	if next < len(order) {
-		got = strings.Join(order[:next], ", ")
-		if got == "" {
-			got = "none of it"
-		}
-	}
-	return verdict(next == len(order), Evidence{"minipod events", got, strings.Join(order, j.say(", then "))})
-}
-
-func (e Event) fits(pattern string) bool {
-	words := strings.Fields(pattern)
-	if len(words) < 2 || words[0] != e.Action || words[1] != e.Name && words[1] != e.podContainer() {
-		return false
-	}
-	return !slices.ContainsFunc(words[2:], func(word string) bool {
-		key, value, _ := strings.Cut(word, "=")
-		return e.Attributes[key] != value
-	})
-}
-
-// podContainer is pod:POD/CONTAINER for a container that belongs to a pod.
-func (e Event) podContainer() string {
-	return "pod:" + e.Attributes["io.kubernetes.pod.name"] + "/" + e.Attributes["io.kubernetes.container.name"]
-}
-
 // httpGet asks a server of this machine.
 func httpGet(_ *Judge, a Args) Verdict {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
@@ -353,7 +305,7 @@ func answered(j *Judge, a Args) Verdict {
 		n, err := j.kernel().namespace(p, answer.Text)
 		host, err2 := j.kernel().namespace(Process{PID: j.Self}, answer.Text)
 		if err == nil && err2 == nil {
-			shown = append(shown, Evidence{p.file("ns/" + answer.Text), j.say("%s; %s %s is %s", n.text(answer.Text), Host, Process{PID: j.Self}.file("ns/"+answer.Text), host.text(answer.Text)), ""})
+			shown = append(shown, Evidence{p.file("ns/" + answer.Text), j.say("%s; %s %s is %s", n.text(answer.Text), j.who(Host), j.file(Process{PID: j.Self}, "ns/"+answer.Text), host.text(answer.Text)), ""})
 		}
 	}
 	right := slices.ContainsFunc(a["want"], func(want string) bool { return strings.EqualFold(want, answer.Text) })

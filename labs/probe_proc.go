@@ -62,7 +62,7 @@ func procRenewed(j *Judge, a Args) Verdict {
 		return *refused
 	}
 	// Before is a part of what was read: also who passes is to see both.
-	return verdict(p != before.Process, Evidence{a.one("of"), j.say("%s; before: %s", j.tell(p), j.tell(before.Process)), j.say("another than before")})
+	return verdict(p != before.Process, Evidence{j.who(a.one("of")), j.say("%s; before: %s", j.tell(p), j.tell(before.Process)), j.say("another than before")})
 }
 
 func procKept(j *Judge, a Args) Verdict {
@@ -74,14 +74,16 @@ func procKept(j *Judge, a Args) Verdict {
 	if refused != nil {
 		return *refused
 	}
-	return verdict(p == before.Process, Evidence{a.one("of"), j.tell(p), j.tell(before.Process)})
+	return verdict(p == before.Process, Evidence{j.who(a.one("of")), j.tell(p), j.tell(before.Process)})
 }
 
 // String tells a process by what makes it that one.
 func (p Process) String() string { return fmt.Sprintf("PID %d (started at tick %d)", p.PID, p.Birth) }
 
 // tell is String in the learner's language.
-func (j *Judge) tell(p Process) string { return j.say("PID %d (started at tick %d)", p.PID, p.Birth) }
+func (j *Judge) tell(p Process) string {
+	return j.say("PID %d (started at tick %d, field 22 of its stat)", p.PID, p.Birth)
+}
 
 func (j *Judge) two(a Args, second string) (p, q Process, refused *Verdict) {
 	if p, refused = j.process(a.one("of")); refused != nil {
@@ -98,7 +100,7 @@ func procIs(j *Judge, a Args) Verdict {
 	}
 	// What plays the other role stays unsaid while it differs: it is the answer.
 	if p != q {
-		return verdict(false, Evidence{p.file("status"), j.describe(p), j.say("the process that is %s", j.who(a.one("is")))})
+		return verdict(false, Evidence{p.file("status"), j.describe(p), j.say("the command of %s", j.who(a.one("is")))})
 	}
 	return verdict(true, Evidence{p.file("status"), j.describe(p), a.one("is")})
 }

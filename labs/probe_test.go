@@ -75,7 +75,9 @@ func (pretendWorld) Container(name string) (Container, error) {
 	case "web":
 		return Container{ID: "c", Status: "running", Sandbox: Process{20, 1020}}, nil
 	case "side":
-		return Container{ID: "d", Status: "running", Sandbox: Process{30, 1030}, Published: map[int]int{80: 7777}}, nil
+		return Container{ID: "d", Status: "running", Sandbox: Process{30, 1030}, Published: map[int]int{80: 7777}, Restarts: 2}, nil
+	case "starting":
+		return Container{ID: "f", Status: "running", Sandbox: Process{30, 7}}, nil
 	case "reused": // the number is another process's by now
 		return Container{ID: "e", Status: "exited", Sandbox: Process{30, 7}}, nil
 	}
@@ -134,7 +136,7 @@ func (pretendWorld) OwnerOf(p Process, kind string) (inode uint64, err error) {
 func pretendJudge() *Judge {
 	return &Judge{
 		Files: machineOf(), World: pretendWorld{}, UID: 1000, Self: 10,
-		Lab: &Lab{Roles: map[string]string{"web": "container:web", "pid1": "sandbox:web", "side": "container:side", "gone": "container:gone", "reused": "container:reused", "nobody": ""}, Invariants: []Invariant{
+		Lab: &Lab{Roles: map[string]string{"web": "container:web", "pid1": "sandbox:web", "side": "container:side", "gone": "container:gone", "reused": "container:reused", "starting": "container:starting", "nobody": ""}, Invariants: []Invariant{
 			{"net", []Check{
 				{Kind: "proc.alive", Args: Args{"of": {"web"}}},
 				{Kind: "ns.same", Args: Args{"of": {"side"}, "with": {"web"}, "types": {"net"}}},
@@ -164,13 +166,14 @@ func TestProbes(t *testing.T) {
 		{"proc.alive", "of=web", Pass, "/proc/21/stat"},
 		{"proc.alive", "of=gone", Fail, "no container gone"},
 		{"proc.alive", "of=reused", Fail, "exited"},
-		{"proc.alive", "of=nobody", Fail, "lab answer nobody"},
+		{"proc.alive", "of=nobody", Fail, "lab answer nobody=PID"},
+		{"proc.alive", "of=starting", Fail, "starting or ending"},
 		{"proc.alive", "of=dead", Fail, "/proc/30/stat"},
 		{"proc.gone", "of=side since=before", Pass, "/proc/29/stat"},
 		{"proc.gone", "of=web since=before", Fail, "alive"},
 		{"proc.gone", "of=web since=never", Unknown, "step never"},
 		{"proc.is", "of=mine is=side", Pass, "NSpid 30 1"},
-		{"proc.is", "of=mine is=web", Fail, "the process that is web"},
+		{"proc.is", "of=mine is=web", Fail, "the command of web"},
 		{"proc.isnt", "of=mine is=web", Pass, "/proc/30/status"},
 		{"proc.isnt", "of=mine is=side", Fail, "another than side"},
 		{"proc.nspid", "of=web depth=2 inner=4", Pass, "NSpid: 21 4"},
@@ -178,6 +181,7 @@ func TestProbes(t *testing.T) {
 		{"proc.nspid", "of=web depth=1 max=1", Fail, "at most 1"},
 		{"proc.status", "of=web field=CapEff want=00000000a80425fb", Pass, "CapEff"},
 		{"proc.status", "of=web field=Uid want=me", Pass, "Uid: 1000"},
+		{"proc.status", "of=web field=Uid not=me", Fail, "not 1000"},
 		{"proc.status", "of=web field=State not=S", Fail, "not S"},
 		{"proc.status", "of=web field=Nonsense want=1", Unknown, "Nonsense"},
 		{"proc.args", "of=side want=sleep+600", Pass, "sleep 600"},
@@ -197,7 +201,7 @@ func TestProbes(t *testing.T) {
 		{"proc.parent", "of=web is=pid1", Pass, "PPid: 20"},
 		{"proc.parent", "of=side is=pid1", Fail, "PPid: 10"},
 		{"proc.zombies", "of=pid1 min=1", Pass, "1 in state Z with PPid 20: 40"},
-		{"proc.zombies", "of=pid1 max=0", Fail, "0 or less"},
+		{"proc.zombies", "of=pid1 max=0", Fail, "20: 40 0"},
 		{"proc.zombies", "of=pid1 beside=gone min=1", Fail, "no container gone"},
 		{"proc.reaped", "of=pid1", Pass, "cminflt 157"},
 		{"proc.reaped", "of=web", Fail, "more than 0"},
@@ -216,6 +220,8 @@ func TestProbes(t *testing.T) {
 		{"ns.only", "of=side with=web types=uts", Fail, "uts"},
 		{"ns.kept", "of=web since=before types=net", Pass, "before, PID 21 had net:[203]"},
 		{"ns.kept", "of=web since=before types=ipc", Fail, "ipc:[204]"},
+		{"ns.kept", "of=web since=before types=net by=pid1", Pass, "before, PID 21 had net:[203]"},
+		{"ns.kept", "of=web since=before types=net by=side", Fail, "PID 29"}, // the number is the same, and who held it is another
 		{"ns.owner", "of=web types=net,ipc is=own", Pass, "belongs to user:[200]"},
 		{"ns.owner", "of=side types=net is=other", Pass, "another than user:[300]"},
 		{"ns.owner", "of=side types=ipc,net is=own", Fail, "belongs to user:[200]"},
@@ -237,7 +243,7 @@ func TestProbes(t *testing.T) {
 		{"cgroup.file", "of=web file=io.max want=1", Unknown, "io.max"},
 		{"cgroup.peers", "of=web with=side", Pass, "side.scope"},
 		{"cgroup.peers", "of=web with=host", Fail, "both are below /user.slice"},
-		{"cgroup.peers", "of=web with=web", Fail, "two groups below one"},
+		{"cgroup.peers", "of=web with=web", Fail, "two groups side by side"},
 		{"fs.same", "of=web with=side path=/dev/shm", Pass, "st_dev 51"},
 		{"fs.same", "of=web with=side path=/", Fail, "st_dev 50"},
 		{"fs.differ", "of=web with=side path=/", Pass, "different"},
@@ -284,18 +290,24 @@ func TestProbes(t *testing.T) {
 		{"invariant.broken", "name=net", Fail, "as it has to be"},
 		{"invariant.broken", "name=uts", Fail, "what brought that about"},
 		{"invariant.broken", "name=answer:none", Fail, "one of net, ipc, uts"},
-		{"event.order", "order=start web;die web exitCode=137", Pass, "all"},
-		{"event.order", "order=start web;start pod:x/app", Pass, "all"},
+		{"event.order", "order=start web;die web exitCode=137", Pass, "start web, then die web exitCode=137"},
+		{"event.order", "order=start web;start pod:x/app", Pass, "start pod:x/app"},
+		{"event.order", "order=start web;start web;not;die web", Fail, "start web, then die web, then start web start web, then start web; without die web"},
+		{"event.order", "order=start web;not;kill web", Pass, "start web"},
+		{"event.order", "order=last;start web;not;die web", Pass, "start web"}, // that was the one before
+		{"pod.restarts", "of=web,side want=2", Pass, "RESTARTS 2 (web 0, side 2)"},
+		{"pod.restarts", "of=web,side want=answer:word", Fail, "Hello"},
+		{"pod.restarts", "of=side,gone want=2", Fail, "no container gone"},
 		{"event.order", "order=last;start web;die web", Fail, "start web"}, // of the one before
-		{"event.order", "order=last;die web exitCode=137;start web", Pass, "all"},
+		{"event.order", "order=last;die web exitCode=137;start web", Pass, "then start web"},
 		{"event.order", "order=start pod:x/side", Fail, "none of it"},
-		{"event.order", "order=die web exitCode=0", Fail, "none of it"},
+		{"event.order", "order=die web exitCode=0", Fail, "die web exitCode=137"},
 		{"event.order", "order=die web;die web", Fail, "then die web"},
 		{"http", "url=http://127.0.0.1:1/", Fail, "status 200"},
 		{"answer", "name=word want=hello", Pass, "Hello"},
 		{"answer", "name=word want=bye", Fail, "another answer"},
 		{"answer", "name=word", Pass, "Hello"},
-		{"answer", "name=kind want=net shows=web", Pass, "net:[203]; host /proc/10/ns/net is net:[103]"},
+		{"answer", "name=kind want=net shows=web", Pass, "net:[203]; the host /proc/self/ns/net is net:[103]"},
 		{"answer", "name=kind want=ipc shows=web", Fail, "net:[103]"},
 		{"answer", "name=none", Fail, "nothing yet"},
 	} {
@@ -305,7 +317,11 @@ func TestProbes(t *testing.T) {
 			if order, ok = strings.CutPrefix(order, "last;"); ok {
 				args["from"] = []string{"last"}
 			}
+			order, not, _ := strings.Cut(order, ";not;")
 			args["order"] = strings.Split(order, ";")
+			if not != "" {
+				args["not"] = strings.Split(not, ";")
+			}
 		} else {
 			for _, pair := range strings.Fields(test.args) {
 				key, value, _ := strings.Cut(pair, "=")
@@ -491,5 +507,21 @@ func TestInhabitants(t *testing.T) {
 	}
 	if _, err := FindProcess(m, "99"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("process 99: %v", err)
+	}
+}
+
+// TestPrediction: where a step begins with an answer, nothing else is said before there is one; a diagnosis isn't, either.
+func TestPrediction(t *testing.T) {
+	alive := Check{Kind: "proc.alive", Args: Args{"of": {"web"}}}
+	step := Step{
+		Checks:   []Check{{Kind: "answer", Args: Args{"name": {"none"}}, Hint: "guess"}, alive},
+		Diagnose: []Diagnosis{{When: alive, Hint: "alive"}},
+	}
+	if v := pretendJudge().Step(&step); len(v) != 1 || v[0].Hint != "guess" || Passes(v) {
+		t.Errorf("%+v", v)
+	}
+	step.Checks[0].Args["name"] = []string{"word"}
+	if v := pretendJudge().Step(&step); len(v) != 2 || !Passes(v) {
+		t.Errorf("%+v", v)
 	}
 }

@@ -62,7 +62,7 @@ func (j *Judge) who(role string) string {
 	case kind == "container":
 		return name
 	case j.Lab.asks(role):
-		return j.say("your answer (a PID on the host)")
+		return j.say("the process that you named")
 	}
 	return role
 }
@@ -118,11 +118,14 @@ func (j *Judge) sentence(c Check) string {
 	case "proc.args":
 		return j.say("%s runs the command %s", of, one("want"))
 	case "proc.status":
+		if one("field") == "Name" {
+			return j.say("the command of %s is %s", of, j.compared(a))
+		}
 		return j.say("%s in the status of %s is %s", one("field"), of, j.compared(a))
 	case "proc.idmap":
 		return j.say("id %s in %s is %s outside", one("inside"), of, j.meant(one("outside")))
 	case "proc.parent":
-		return j.say("the parent of %s is %s", of, j.who(one("is")))
+		return j.say("the parent of the command of %s is %s", of, j.who(one("is")))
 	case "proc.zombies":
 		if one("max") == "0" {
 			return j.say("there is no zombie below %s", of)
@@ -184,7 +187,7 @@ func (j *Judge) sentence(c Check) string {
 		}
 		return j.say("%s belongs to another id than yours", path)
 	case "upper.has":
-		return j.say("in the upper folder of %s, %s is: %s", of, path, j.word(one("is")))
+		return j.say("in the upper folder (what is written) of %s, %s is: %s", of, path, j.word(one("is")))
 	case "ipc.queues":
 		return j.say("message queues in the ipc namespace of %s: %s", of, j.compared(a))
 	case "net.counter":
@@ -204,7 +207,12 @@ func (j *Judge) sentence(c Check) string {
 	case "net.loopback":
 		return j.say("lo is up in the network of %s", of)
 	case "event.order":
+		if len(a["not"]) > 0 {
+			return j.say("the order of events: %s; without %s", strings.Join(a["order"], j.say(", then ")), strings.Join(a["not"], j.say(", ")))
+		}
 		return j.say("the order of events: %s", strings.Join(a["order"], j.say(", then ")))
+	case "pod.restarts":
+		return j.say("restarts of the Pod: %s", j.compared(a))
 	case "http":
 		return j.say("%s answers", one("url"))
 	case "answer":
@@ -224,13 +232,13 @@ func (j *Judge) compared(a Args) string {
 		parts = append(parts, j.meant(w))
 	}
 	for _, n := range a["not"] {
-		parts = append(parts, j.say("not %s", n))
+		parts = append(parts, j.say("not %s", j.meant(n)))
 	}
 	if n := a.one("min"); n != "" {
 		parts = append(parts, j.say("%s or more", n))
 	}
 	if n := a.one("max"); n != "" {
-		parts = append(parts, j.say("%s or less", n))
+		parts = append(parts, j.atMost(n))
 	}
 	return strings.Join(parts, j.say(", "))
 }

@@ -140,7 +140,8 @@ func (h *podHost) containers() ([]runtime.Record, error) {
 	})
 }
 
-func attemptOf(r runtime.Record) int {
+// AttemptOf is how many containers of a pod there were before this one in its place.
+func AttemptOf(r runtime.Record) int {
 	n, _ := strconv.Atoi(r.Labels[labelAttempt])
 	return n
 }
@@ -158,7 +159,7 @@ func (h *podHost) Settle() (sandboxes int, err error) {
 		if r.Labels[labelContainer] != sandboxName {
 			continue
 		}
-		sandboxes = max(sandboxes, attemptOf(r)+1)
+		sandboxes = max(sandboxes, AttemptOf(r)+1)
 		if err := h.removeContainer(r); err != nil {
 			return 0, err
 		}

@@ -108,7 +108,7 @@ func (h *podHost) forget(container string, before int) {
 		return
 	}
 	for _, r := range list {
-		if r.Labels[labelContainer] == container && attemptOf(r) < before {
+		if r.Labels[labelContainer] == container && AttemptOf(r) < before {
 			_ = h.removeContainer(r) // what is left is the pod's end's to remove
 		}
 	}

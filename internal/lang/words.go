@@ -29,6 +29,12 @@ func chinese(format string) string {
 		return "提示：%s"
 	case "run `%s --help`":
 		return "运行 `%s --help`"
+	case "unknown command: %s %s":
+		return "没有这个命令：%s %s"
+	case "run `%s --help` to see the verbs there are":
+		return "运行 `%s --help` 看看有哪些命令"
+	case "run `%s %s`, if you meant that":
+		return "你想输入的是 `%s %s` 吗？"
 	case "%q requires %s, got %d":
 		return "%q 需要%s，得到 %d 个"
 	case "%q requires no arguments, got %d":
