@@ -137,7 +137,7 @@ func TestPodHostPID(t *testing.T) {
 	before := takeCensus(t, filepath.Join(m.dirs().Data, "containers"))
 	const stray = "sleep 7011 & (setsid sleep 7012 &) ; "
 	a := shell("a", stray+forever)
-	a.ReadinessProbe = &pod.Probe{Handler: pod.Handler{Exec: &pod.ExecAction{Command: []string{"test", "-d", "/proc/1"}}}, PeriodSeconds: 1}
+	a.ReadinessProbe = &pod.Probe{Handler: pod.Handler{Exec: &pod.ExecAction{Command: []string{"test", "-d", "/proc/1"}}}, PeriodSeconds: 1, TimeoutSeconds: 20}
 	b := shell("b", stray+"touch /up; "+forever)
 	b.SecurityContext = &pod.ContainerSecurityContext{Privileged: ptr(true)}
 	p := m.pod("pids", pod.Spec{HostPID: true, TerminationGracePeriodSeconds: ptr(int64(1)), Containers: []pod.Container{a, b}})

@@ -69,6 +69,7 @@ func TestPodProbes(t *testing.T) {
 	slow.StartupProbe.FailureThreshold = 30
 	hangs := shell("hangs", forever)
 	hangs.ReadinessProbe = execProbe("sleep 1000")
+	hangs.ReadinessProbe.TimeoutSeconds = 1
 	p := m.pod("probes", pod.Spec{Containers: []pod.Container{ready, live, slow, hangs}})
 	p.event("Unhealthy", "spec.containers{ready}", "Readiness probe failed: not yet")
 	p.exec("ready", "touch /tmp/ready")
@@ -297,7 +298,7 @@ func TestPodNetwork(t *testing.T) {
 	web := shell("web", "mkdir /w; echo hi >/w/index.html; httpd -f -p 8080 -h /w")
 	web.Image = busybox()
 	web.Ports = []pod.ContainerPort{{Name: "http", ContainerPort: 8080}}
-	web.ReadinessProbe = &pod.Probe{Handler: pod.Handler{HTTPGet: &pod.HTTPGet{Path: "/index.html", Port: pod.Port{Name: "http"}}}, PeriodSeconds: 1}
+	web.ReadinessProbe = &pod.Probe{Handler: pod.Handler{HTTPGet: &pod.HTTPGet{Path: "/index.html", Port: pod.Port{Name: "http"}}}, PeriodSeconds: 1, TimeoutSeconds: 20}
 	web.LivenessProbe = &pod.Probe{Handler: pod.Handler{TCPSocket: &pod.TCPSocket{Port: pod.Port{Number: 8080}}}, PeriodSeconds: 1}
 	lost := shell("lost", forever)
 	lost.ReadinessProbe = &pod.Probe{Handler: pod.Handler{HTTPGet: &pod.HTTPGet{Path: "/none", Port: pod.Port{Number: 8080}}}, PeriodSeconds: 1}

@@ -398,7 +398,7 @@ func Spawn(path string, argv, env []string, stderr *os.File) (pid int, err error
 }
 
 // SpawnSession starts the program at path as the leader of a session of its own, in the folder /, with our environment, nothing to read
-// and nobody to write to. It gets files as its descriptors from 3 on. Nobody waits for it: it is to outlive us.
+// and nobody to write to. It is one that waits most of the time, and gets no huge pages: see Program.HugePages. It gets files as its descriptors from 3 on. Nobody waits for it: it is to outlive us.
 func SpawnSession(path string, argv []string, files ...*os.File) error {
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
@@ -413,11 +413,21 @@ func SpawnSession(path string, argv []string, files ...*os.File) error {
 	if err := SetCloseOnExec(3); err != nil {
 		return err
 	}
+	defer withoutHugePages()()
 	attributes := &syscall.ProcAttr{Dir: "/", Env: os.Environ(), Files: all, Sys: &syscall.SysProcAttr{Setsid: true}}
 	if _, err := syscall.ForkExec(path, argv, attributes); err != nil {
 		return &os.PathError{Op: "execute", Path: path, Err: err}
 	}
 	return nil
+}
+
+// withoutHugePages has what this process executes get none, until the function that it returns is called.
+func withoutHugePages() (restore func()) {
+	set := func(disable uintptr) error { return unix.Prctl(unix.PR_SET_THP_DISABLE, disable, 0, 0, 0) }
+	if disabled, err := unix.PrctlRetInt(unix.PR_GET_THP_DISABLE, 0, 0, 0, 0); err != nil || disabled != 0 || set(1) != nil {
+		return func() {}
+	}
+	return func() { _ = set(0) }
 }
 
 // A CallError names the system call that failed in a child; it unwraps to the errno, as the kernel gave it.

@@ -184,6 +184,16 @@ func (p *Program) NotDumpable() {
 	p.add("prctl(PR_SET_DUMPABLE, 0)", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 }
 
+// HugePages says whether the kernel may give the process huge pages that it has not asked for, where the machine's policy is to (THP "always", as
+// Debian has it). What it executes and forks inherits that.
+func (p *Program) HugePages(may bool) {
+	disable := uintptr(1)
+	if may {
+		disable = 0
+	}
+	p.add(fmt.Sprintf("prctl(PR_SET_THP_DISABLE, %d)", disable), unix.SYS_PRCTL, unix.PR_SET_THP_DISABLE, disable, 0, 0, 0).mayFail = true
+}
+
 // OOMScoreAdj says how soon the kernel kills the process, and what it forks, for want of memory. Only CAP_SYS_RESOURCE of the host may
 // lower it below what we were born with: then it stays. It comes before NotDumpable, which takes the file in /proc from us.
 func (p *Program) OOMScoreAdj(adj int) {

@@ -61,6 +61,7 @@ func forkAnchor(control *os.File) (pid int, err error) {
 		p.Dup(fd, i)
 	}
 	p.CloseFrom(controlFD + 1)
+	p.HugePages(false)
 	p.DefaultSignals()
 	p.Chdir("/")
 	p.CloneOrphan(linux.NewUser | linux.NewNet)

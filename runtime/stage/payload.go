@@ -33,7 +33,7 @@ var payloadSteps = []struct {
 	{"join-pids", (*sandbox).addJoinPIDs, "whose processes it is to live among: a pid namespace is that of children"},
 	{"gate", (*sandbox).addGate, "a program that may trace PID 1 starts when PID 1 can do no more than itself"},
 	{"session", (*sandbox).addSession, "a session of its own: the user's terminal is not its to control"},
-	{"limits", (*sandbox).addLimits, "resource limits and the file mode mask"},
+	{"limits", (*sandbox).addLimits, "resource limits, the file mode mask, huge pages as the machine gives them"},
 	{"early-seccomp", (*sandbox).addEarlySeccomp, "without no_new_privs only a capable process may install the filter"},
 	{"bound-capabilities", (*sandbox).addBounding, "what is not in the bounding set can never come back"},
 	{"credentials", (*sandbox).addCredentials, "groups first, then gid, then uid: afterwards it is too late"},
@@ -92,6 +92,7 @@ func (s *sandbox) addLimits(p *linux.Program) {
 		p.Rlimit(limit.Resource, limit.Name, limit.Soft, limit.Hard)
 	}
 	p.Umask(s.plan.Process.Umask)
+	p.HugePages(true) // PID 1 has none, and the supervisor neither
 }
 
 func (s *sandbox) addEarlySeccomp(p *linux.Program) {
