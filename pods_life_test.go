@@ -18,7 +18,7 @@ import (
 )
 
 func execProbe(script string) *pod.Probe {
-	return &pod.Probe{Handler: pod.Handler{Exec: &pod.ExecAction{Command: []string{"sh", "-c", script}}}, PeriodSeconds: 1, FailureThreshold: 1, TimeoutSeconds: 1}
+	return &pod.Probe{Handler: pod.Handler{Exec: &pod.ExecAction{Command: []string{"sh", "-c", script}}}, PeriodSeconds: 1, FailureThreshold: 1, TimeoutSeconds: 20}
 }
 
 // event waits for an event whose line has all of the words.
