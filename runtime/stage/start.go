@@ -141,7 +141,7 @@ func (o *Options) program(control *os.File) (*linux.Program, func(), error) {
 		prog.Dup(fd, i)
 	}
 	prog.CloseFrom(len(files)) // what our caller left open is not for PID 1 either
-	prog.HugePages(false) // PID 1 touches a few pages here and there: each would be of 2 MB
+	prog.HugePages(false)      // PID 1 touches a few pages here and there: each would be of 2 MB
 	prog.DefaultSignals()
 	prog.BlockSignals(reaper.Signals())
 	prog.AmbientCapabilities(1<<(linux.LastCapability()+1) - 1)
