@@ -398,7 +398,8 @@ func Spawn(path string, argv, env []string, stderr *os.File) (pid int, err error
 }
 
 // SpawnSession starts the program at path as the leader of a session of its own, in the folder /, with our environment, nothing to read
-// and nobody to write to. It is one that waits most of the time, and gets no huge pages: see Program.HugePages. It gets files as its descriptors from 3 on. Nobody waits for it: it is to outlive us.
+// and nobody to write to. It gets files as its descriptors from 3 on. Nobody waits for it: it is to outlive us. It waits most of the
+// time itself, so it gets no huge pages: see Program.HugePages.
 func SpawnSession(path string, argv []string, files ...*os.File) error {
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
@@ -443,8 +444,8 @@ func (e *CallError) Unwrap() error { return e.Err }
 // Forwardable returns the signals that somebody may send to a supervisor and mean the program. Left out is what the kernel
 // raises for our own faults and children, Go's preemption (SIGURG), and SIGPIPE, which ends us as it ends any filter.
 //
-// Go takes 20 µs to take over each one. So the real-time ones,
-// which hardly anybody sends, come in a list of their own, for when the program runs.
+// Go takes 20 µs to take over each one. So the real-time ones, which hardly anybody sends,
+// come in a list of their own, for when the program runs.
 func Forwardable() (usual, realTime []os.Signal) {
 	for number := syscall.Signal(1); number <= lastSignal; number++ {
 		switch set := Signals(number); {

@@ -10,7 +10,7 @@ import (
 
 // goUnblocks are the signals that Go unblocks in each of its threads, whatever mask it was executed with: see blockableSig in package runtime. The
 // signals of faults are not among them here.
-var goUnblocks = Signals(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM, syscall.SIGCHLD)
+const goUnblocks SignalSet = 1<<(unix.SIGHUP-1) | 1<<(unix.SIGINT-1) | 1<<(unix.SIGQUIT-1) | 1<<(unix.SIGABRT-1) | 1<<(unix.SIGTERM-1) | 1<<(unix.SIGCHLD-1)
 
 // TakeSignals makes this thread the one that takes the signals of the set, by WaitSignal. Whoever executes us must have blocked them
 // (Program.BlockSignals); any other thread that the kernel gives one which Go has unblocked hands it over.
@@ -24,7 +24,7 @@ func TakeSignals(set SignalSet) error {
 	return handOver(set & goUnblocks)
 }
 
-// handOverTo is where the other threads find the one that takes their signals.
+// handOverTo, which TakeSignals sets once, is where the other threads find the one that takes their signals.
 var handOverTo struct{ process, thread int32 }
 
 // setAction is rt_sigaction(2), behind Go's back.

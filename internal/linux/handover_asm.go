@@ -4,7 +4,7 @@ package linux
 
 import "syscall"
 
-// handler and restorer are the addresses of what handover_*.s has: a signal handler that is three instructions and a tgkill(2), and needs nothing of Go's.
+// handler and restorer are the addresses of what handover_*.s has: a signal handler of six instructions, which needs nothing of Go's.
 var handler, restorer uintptr
 
 func handOver(set SignalSet) error {
